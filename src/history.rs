@@ -1,0 +1,53 @@
+//! What one run tells the next about timeouts, so that idle time can be proven.
+//!
+//! Idle time is inferred from the remaining time, so a changed timeout or a written one would look
+//! like idleness. The history of one namespace and boot says which values governed when, and when
+//! conntidy itself set the timers of entries. All times are nanoseconds since boot (`uptime_ns`).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The history of one namespace in one boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// Values of each timeout, oldest first, by sysctl name (`nf_conntrack_tcp_timeout_close`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timeouts: BTreeMap<String, Vec<Observation>>,
+    /// When conntidy set the remaining time of entries, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retimes: Vec<Retime>,
+    /// Wall clock minus time since boot, each time it was seen to differ, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock: Vec<ClockOffset>,
+}
+
+/// A timeout's value from one time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Observation {
+    /// When it was first read, or written.
+    pub at_ns: u64,
+    /// Seconds.
+    pub value: u32,
+}
+
+/// Entries whose remaining time was set by expire, update, undo or restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retime {
+    /// When.
+    pub at_ns: u64,
+    /// The timeout that governed them, by sysctl name.
+    pub timeout: String,
+    /// The largest remaining time written, seconds.
+    pub seconds: u32,
+}
+
+/// Wall clock minus time since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClockOffset {
+    /// When it was seen.
+    pub at_ns: u64,
+    /// The difference, nanoseconds.
+    pub offset_ns: i64,
+}
