@@ -115,8 +115,8 @@ pub struct Header {
     pub count: Option<u64>,
     /// Counters of each processor.
     pub cpu: Vec<CpuStatistics>,
-    /// Addresses of this host in this namespace.
-    pub addresses: Vec<IpAddr>,
+    /// Addresses of this host in this namespace; `None` where they could not be read.
+    pub addresses: Option<Vec<IpAddr>>,
     /// Members of the policy's sets, where a snapshot recorded them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Vec<String>>")]
