@@ -3,6 +3,7 @@
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`].
 
+pub mod cli;
 pub mod flow;
 pub mod history;
 pub mod observe;

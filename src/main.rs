@@ -1,3 +1,7 @@
-//! Entry point: parse, run, exit code.
+//! Entry point: parse, run, exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conntidy::cli::run(std::env::args_os())
+}

@@ -13,7 +13,7 @@ pub struct Field {
 
 macro_rules! fields {
     ($($constant:ident $name:literal $value:literal $help:literal;)*) => {
-        $(#[doc = $help]
+        $(#[doc = concat!("The `", $name, "` field.")]
         pub const $constant: Field = Field { name: $name, value: $value, help: $help };)*
 
         /// Every field of the match vocabulary, in the order of the documentation.

@@ -1,0 +1,197 @@
+//! What a command ends with: exit codes (POLICY 7), messages and hints.
+
+use std::error::Error;
+use std::io;
+
+use anstyle::{AnsiColor, Style};
+
+/// Exit code of a wrong command line (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// Exit code when another run holds the lock (`EX_TEMPFAIL`).
+pub const BUSY: u8 = 75;
+/// Exit code when a privilege is missing (`EX_NOPERM`).
+pub const PERMISSION: u8 = 77;
+/// Exit code of an invalid policy (`EX_CONFIG`).
+pub const POLICY: u8 = 78;
+
+/// What a command that came to its end has to report. Several may hold at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one exit code")]
+pub struct Outcome {
+    /// Something that was to be done could not be done, or not wholly: exit 4.
+    pub incomplete: bool,
+    /// A value was read back different, or is contested: exit 5.
+    pub disagrees: bool,
+    /// A rule was refused by a rail: exit 3.
+    pub refused: bool,
+    /// Differences exist, and the caller asked to be told: exit 2.
+    pub differences: bool,
+}
+
+impl Outcome {
+    /// The exit code: the first that holds of 4, 5, 3, 2, 0.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        if self.incomplete {
+            4
+        } else if self.disagrees {
+            5
+        } else if self.refused {
+            3
+        } else if self.differences {
+            2
+        } else {
+            0
+        }
+    }
+}
+
+/// Why a command did not come to its end.
+#[derive(Debug)]
+pub struct CliError {
+    code: u8,
+    message: String,
+    hints: Vec<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl CliError {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hints: Vec::new(),
+            source: None,
+        }
+    }
+
+    /// Anything without an exit code of its own.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(1, message)
+    }
+
+    /// The command line contradicts itself.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    /// Another run holds the lock.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self::new(BUSY, message)
+    }
+
+    /// A privilege is missing.
+    pub fn permission(message: impl Into<String>) -> Self {
+        Self::new(PERMISSION, message)
+    }
+
+    /// The policy is invalid; its diagnostics were printed already.
+    pub fn policy(message: impl Into<String>) -> Self {
+        Self::new(POLICY, message)
+    }
+
+    /// The run could not be finished.
+    pub fn incomplete(message: impl Into<String>) -> Self {
+        Self::new(4, message)
+    }
+
+    /// Adds the underlying error; its chain is printed line by line.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds a way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Prints the message, its causes and its hints on stderr.
+    pub fn print(&self) {
+        if self.message.is_empty() {
+            return;
+        }
+        let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let hint = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+        anstream::eprintln!("{error}error{error:#}: {}", self.message);
+        let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
+        while let Some(error) = cause {
+            anstream::eprintln!("  caused by: {error}");
+            cause = error.source();
+        }
+        for text in &self.hints {
+            anstream::eprintln!("{hint}hint{hint:#}: {text}");
+        }
+    }
+}
+
+impl From<crate::observe::ObserveError> for CliError {
+    fn from(error: crate::observe::ObserveError) -> Self {
+        use crate::observe::ObserveError;
+        match error {
+            ObserveError::Permission(message) => Self::permission(message)
+                .hint(
+                    "run as root, or grant CAP_NET_ADMIN in the network namespace's user namespace",
+                )
+                .hint("`conntidy doctor` tells what this kernel and these privileges allow"),
+            ObserveError::Absent(message) => Self::failed(message)
+                .hint("`conntidy doctor` tells what is missing and how to get it"),
+            ObserveError::Damaged(message) => Self::failed(message),
+            ObserveError::Failed { what, source } => {
+                let mut failed = Self::failed(what);
+                failed.source = Some(source);
+                failed
+            }
+        }
+    }
+}
+
+/// Writing results: a closed pipe is no error (the reader has seen enough).
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(0, "");
+        }
+        Self::failed("output could not be written").because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_code_of_the_documented_order_wins() {
+        let all = Outcome {
+            incomplete: true,
+            disagrees: true,
+            refused: true,
+            differences: true,
+        };
+        assert_eq!(all.code(), 4);
+        assert_eq!(
+            Outcome {
+                incomplete: false,
+                ..all
+            }
+            .code(),
+            5
+        );
+        let refused = Outcome {
+            refused: true,
+            differences: true,
+            ..Outcome::default()
+        };
+        assert_eq!(refused.code(), 3);
+        assert_eq!(Outcome::default().code(), 0);
+    }
+}

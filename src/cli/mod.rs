@@ -1,0 +1,41 @@
+//! The command line: arguments to a command, its outcome to an exit code.
+
+pub mod args;
+mod commands;
+mod error;
+mod render;
+pub mod terminal;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use error::{CliError, Outcome};
+
+/// Runs the command line and says how it went; everything that is printed is printed here.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match args::Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    terminal::choose_color(cli.common.color);
+    match commands::run(&cli) {
+        Ok(outcome) => ExitCode::from(outcome.code()),
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// Help and version are no mistakes; everything else that clap refuses is exit 64, since 2 means
+/// "differences" here.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_answer = !error.use_stderr();
+    // A closed pipe leaves nobody to tell.
+    let _ = error.print();
+    let _ = std::io::stdout().flush();
+    ExitCode::from(if is_answer { 0 } else { error::USAGE })
+}
