@@ -1,4 +1,4 @@
-//! `IPS_*` status bits (include/uapi/linux/netfilter/nf_conntrack_common.h).
+//! `IPS_*` status bits (`include/uapi/linux/netfilter/nf_conntrack_common.h`).
 
 bitflags::bitflags! {
     /// Status of an entry. Bits that this list does not name are kept.

@@ -74,6 +74,9 @@ impl Percent {
     pub const ALL: Self = Self(10_000);
 
     /// This share of a count, rounded down.
+    ///
+    /// # Panics
+    /// Never: at most the whole of a `u64` fits in one.
     #[must_use]
     pub fn of(self, count: u64) -> u64 {
         u64::try_from(u128::from(count) * u128::from(self.0) / 10_000)

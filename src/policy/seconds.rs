@@ -1,6 +1,6 @@
 //! Durations in whole seconds, the unit of every conntrack timeout.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// Whole seconds; reads `"5d"`, `"2h4m"`, `"30s"` or a bare number.
@@ -41,7 +41,7 @@ impl fmt::Display for Seconds {
         let mut text = String::new();
         for (unit, seconds) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
             if rest >= seconds {
-                text.push_str(&format!("{}{unit}", rest / seconds));
+                write!(text, "{}{unit}", rest / seconds)?;
                 rest %= seconds;
             }
         }
