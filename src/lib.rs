@@ -5,4 +5,5 @@
 
 pub mod flow;
 pub mod history;
+pub mod kernel;
 pub mod observe;

@@ -192,18 +192,16 @@ impl Flow {
     /// Packets and bytes of both directions; needs `nf_conntrack_acct`.
     #[must_use]
     pub fn total(&self) -> Option<Counters> {
-        self.present
-            .contains(Present::COUNTERS)
-            .then(|| Counters {
-                packets: self
-                    .counters_orig
-                    .packets
-                    .saturating_add(self.counters_reply.packets),
-                bytes: self
-                    .counters_orig
-                    .bytes
-                    .saturating_add(self.counters_reply.bytes),
-            })
+        self.present.contains(Present::COUNTERS).then(|| Counters {
+            packets: self
+                .counters_orig
+                .packets
+                .saturating_add(self.counters_reply.packets),
+            bytes: self
+                .counters_orig
+                .bytes
+                .saturating_add(self.counters_reply.bytes),
+        })
     }
 
     /// Window scale factors, original and reply direction.
