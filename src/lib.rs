@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod flow;
 pub mod history;
+pub mod kernel;
 pub mod observe;
 pub mod policy;
 pub mod tunable;

@@ -1,0 +1,135 @@
+//! The running kernel, in the network namespace of the calling thread.
+
+use super::socket::{Socket, SocketError};
+use super::sysctl::{LiveTunables, Tunables};
+use super::{addresses, ct_timeout, dump, identity, stats};
+use crate::history::History;
+use crate::observe::{Connection, Dumped, Header, Observe, ObserveError, Visit};
+
+/// A tunable outside `net/netfilter` that decides how long a silent connection may be alive.
+const KEEPALIVE: &str = "net.ipv4.tcp_keepalive_time";
+
+/// Connection tracking of the running kernel.
+///
+/// Every method acts in the network namespace of the thread that calls it.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    session: Vec<Connection>,
+}
+
+impl Live {
+    /// The running kernel. `session` holds the connections of the caller's own session, which
+    /// [`session`](super::session) finds.
+    #[must_use]
+    pub fn new(session: Vec<Connection>) -> Self {
+        Self { session }
+    }
+
+    /// The kernel's tunables.
+    #[must_use]
+    pub fn tunables(&self) -> LiveTunables {
+        LiveTunables
+    }
+
+    /// Whether connection tracking is there. Asked of the sysctl directory: a request would have
+    /// the kernel load the module.
+    #[must_use]
+    pub fn has_conntrack(&self) -> bool {
+        LiveTunables.exists("nf_conntrack_count")
+    }
+
+    /// Entries as the kernel counts them in this namespace.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not ask.
+    pub fn count(&self) -> Result<u64, ObserveError> {
+        self.require()?;
+        let mut socket = Socket::netfilter().map_err(observe)?;
+        Ok(stats::table(&mut socket).map_err(observe)?.entries)
+    }
+
+    fn require(&self) -> Result<(), ObserveError> {
+        if self.has_conntrack() {
+            Ok(())
+        } else {
+            Err(ObserveError::Absent(
+                "connection tracking is not loaded: /proc/sys/net/netfilter/nf_conntrack_count does not exist"
+                    .to_owned(),
+            ))
+        }
+    }
+
+    fn buckets(self_tunables: LiveTunables) -> Option<String> {
+        self_tunables.read("nf_conntrack_buckets").ok()
+    }
+}
+
+impl Observe for Live {
+    fn header(&self) -> Result<Header, ObserveError> {
+        let netns = identity::netns().map_err(|source| ObserveError::Failed {
+            what: "find the calling thread's network namespace".to_owned(),
+            source: source.into(),
+        })?;
+        let conntrack = self.has_conntrack();
+        let mut header = Header {
+            host: identity::host(),
+            boot_id: identity::boot_id(),
+            kernel: identity::kernel_release(),
+            conntidy: env!("CARGO_PKG_VERSION").to_owned(),
+            netns,
+            time_ns: identity::time_ns(),
+            uptime_ns: identity::uptime_ns(),
+            cores: identity::cores(),
+            memory: identity::memory(),
+            conntrack,
+            addresses: addresses::own().map_err(observe)?,
+            session: self.session.clone(),
+            history: History::default(),
+            ..Header::default()
+        };
+        for name in LiveTunables
+            .names()
+            .into_iter()
+            .chain([KEEPALIVE.to_owned()])
+        {
+            if let Some(reading) = LiveTunables.reading(&name) {
+                header.tunables.insert(name, reading);
+            }
+        }
+        if conntrack {
+            let mut socket = Socket::netfilter().map_err(observe)?;
+            header.count = Some(stats::table(&mut socket).map_err(observe)?.entries);
+            header.cpu = stats::cpu(&mut socket).map_err(observe)?;
+            header.ct_timeout_protocols = ct_timeout::protocols();
+        }
+        Ok(header)
+    }
+
+    fn dump(&self, visitors: &mut [&mut dyn Visit]) -> Result<Dumped, ObserveError> {
+        self.require()?;
+        let before = Self::buckets(LiveTunables);
+        let mut dumped = dump::dump(visitors).map_err(observe)?;
+        let after = Self::buckets(LiveTunables);
+        // An unreadable size proves nothing, and what is unproven counts as the worse.
+        dumped.resized = before.is_none() || before != after;
+        Ok(dumped)
+    }
+}
+
+/// What a failed conversation means to whoever looks.
+pub(crate) fn observe(error: SocketError) -> ObserveError {
+    use rustix::io::Errno;
+    let errno = error.errno().map(Errno::from_raw_os_error);
+    match errno {
+        Some(Errno::PERM | Errno::ACCESS) => ObserveError::Permission(format!(
+            "{error}: CAP_NET_ADMIN is needed in the user namespace that owns this network namespace"
+        )),
+        Some(Errno::INVAL | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => {
+            ObserveError::Absent(format!("{error}: this kernel has no ctnetlink"))
+        }
+        _ => ObserveError::Failed {
+            what: "look at the connection tracking table".to_owned(),
+            source: Box::new(error),
+        },
+    }
+}

@@ -1,0 +1,24 @@
+//! The kernel's edge: the only code that touches Linux networking.
+//!
+//! Everything that comes in is decoded here, by one decoder; everything that goes out is encoded
+//! here. [`Live`] is the running kernel as an [`Observe`](crate::observe::Observe), and the one
+//! place with writing.
+
+pub mod addresses;
+mod attribute;
+pub mod ct_timeout;
+pub mod decode;
+mod decode_tuple;
+mod dump;
+pub mod identity;
+pub mod live;
+pub mod message;
+pub mod namespace;
+mod request;
+mod socket;
+mod stats;
+pub mod sysctl;
+
+pub use live::Live;
+pub use socket::SocketError;
+pub use stats::TableStatistics;

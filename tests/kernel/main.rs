@@ -1,0 +1,47 @@
+//! Tests against the real kernel, as an ordinary user: one user namespace for the process, one
+//! network namespace for each test. Nothing of the host's is touched.
+
+mod dump;
+mod fixture;
+mod header;
+
+use std::process::ExitCode;
+
+use conntidy::kernel::namespace;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test's body, called within a namespace of its own.
+type Body = fn() -> Result<(), Failed>;
+
+/// Makes a trial of each function, named `module::function`.
+#[macro_export]
+macro_rules! trials {
+    ($($function:ident),* $(,)?) => {
+        /// The tests of this module.
+        pub(crate) fn all() -> Vec<(String, $crate::Body)> {
+            let module = module_path!().rsplit("::").next().unwrap_or_default();
+            vec![$((format!("{module}::{}", stringify!($function)), $function as $crate::Body)),*]
+        }
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
+    let refusal = namespace::private().err();
+    let trials = [dump::all(), header::all()]
+        .into_iter()
+        .flatten()
+        .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: String, body: Body, refusal: Option<String>) -> Trial {
+    Trial::test(name.clone(), move || {
+        if let Some(refusal) = refusal {
+            return fixture::skip(&name, &refusal);
+        }
+        namespace::within_new(body).map_err(|error| Failed::from(error.to_string()))?
+    })
+}
