@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use crate::flow::{Family, Flow, Present};
-use crate::matcher::Truth;
 use crate::policy::{GroupField, Over};
 
 /// What the flows of one group have in common: an address cut to a prefix, or a number.
@@ -70,7 +69,8 @@ fn cut(bits: u128, length: u8) -> u128 {
 #[derive(Clone, Debug)]
 pub struct Groups {
     over: Over,
-    counts: HashMap<GroupKey, u64>,
+    numbers: HashMap<GroupKey, u32>,
+    counts: Vec<u64>,
 }
 
 impl Groups {
@@ -79,51 +79,59 @@ impl Groups {
     pub fn new(over: Over) -> Self {
         Self {
             over,
-            counts: HashMap::new(),
+            numbers: HashMap::new(),
+            counts: Vec::new(),
         }
     }
 
-    /// Counts a flow that matches the rule's other fields. Allocates only for groups not seen before.
-    pub fn count(&mut self, flow: &Flow) {
-        if let Some(key) = GroupKey::of(flow, &self.over) {
-            *self.counts.entry(key).or_default() += 1;
-        }
+    /// Counts a flow that matches the rule's other fields and gives the number of its group;
+    /// `None` for a flow without one. Allocates only for groups not seen before.
+    pub fn count(&mut self, flow: &Flow) -> Option<u32> {
+        let number = self.number(GroupKey::of(flow, &self.over)?)?;
+        self.counts[number as usize] += 1;
+        Some(number)
     }
 
-    /// Adds what another part of the same dump counted.
-    pub fn merge(&mut self, other: Self) {
-        for (key, count) in other.counts {
-            *self.counts.entry(key).or_default() += count;
+    /// The number of a group, given now if it has none; `None` past 2^32 - 1 groups.
+    fn number(&mut self, key: GroupKey) -> Option<u32> {
+        let next = u32::try_from(self.counts.len())
+            .ok()
+            .filter(|&next| next < u32::MAX)?;
+        let number = *self.numbers.entry(key).or_insert(next);
+        if number == next {
+            self.counts.push(0);
         }
+        Some(number)
     }
 
-    /// Whether the flow's group has more flows than the rule's count; unknown without a group.
-    #[must_use]
-    pub fn is_over(&self, flow: &Flow) -> Truth {
-        GroupKey::of(flow, &self.over)
-            .map(|key| self.is_key_over(&key))
-            .into()
+    /// Adds what another part of the same dump counted; tells the new number of each of its groups.
+    pub fn merge(&mut self, other: &Self) -> Vec<Option<u32>> {
+        let mut renumbered = vec![None; other.counts.len()];
+        for (key, &theirs) in &other.numbers {
+            let mine = self.number(*key);
+            if let Some(mine) = mine {
+                self.counts[mine as usize] += other.counts[theirs as usize];
+            }
+            renumbered[theirs as usize] = mine;
+        }
+        renumbered
     }
 
     /// Whether a group has more flows than the rule's count.
     #[must_use]
-    pub fn is_key_over(&self, key: &GroupKey) -> bool {
+    pub fn is_over(&self, number: u32) -> bool {
         self.counts
-            .get(key)
+            .get(number as usize)
             .is_some_and(|count| *count > self.over.count)
     }
 
-    /// Groups above the count with their flows, largest first, then by key.
+    /// How many flows the groups above the count have together.
     #[must_use]
-    pub fn largest(&self) -> Vec<(GroupKey, u64)> {
-        let mut over: Vec<(GroupKey, u64)> = self
-            .counts
+    pub fn flows_over(&self) -> u64 {
+        self.counts
             .iter()
-            .map(|(key, count)| (*key, *count))
-            .filter(|(_, count)| *count > self.over.count)
-            .collect();
-        over.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        over
+            .filter(|count| **count > self.over.count)
+            .sum()
     }
 }
 
@@ -193,8 +201,7 @@ mod tests {
             GroupField::ReplyDst,
         ] {
             let mut groups = Groups::new(over(per, 0));
-            groups.count(&icmp);
-            assert_eq!(groups.is_over(&icmp), Truth::Unknown, "{per:?}");
+            assert_eq!(groups.count(&icmp), None, "{per:?}");
         }
     }
 
@@ -202,11 +209,11 @@ mod tests {
     fn a_group_at_the_count_is_not_over_it() {
         let flow = flow(Protocol::UDP, "10.0.0.1", "10.0.0.2");
         let mut groups = Groups::new(over(GroupField::Dport, 2));
-        for expected in [Truth::False, Truth::False, Truth::True] {
-            groups.count(&flow);
-            assert_eq!(groups.is_over(&flow), expected);
+        for expected in [false, false, true] {
+            let number = groups.count(&flow).unwrap();
+            assert_eq!(groups.is_over(number), expected);
         }
-        assert_eq!(groups.largest(), [(GroupKey::Number(53), 3)]);
+        assert_eq!(groups.flows_over(), 3);
     }
 
     proptest! {
@@ -218,16 +225,27 @@ mod tests {
             let host = |h: &u8| flow(Protocol::UDP, &format!("10.0.{h}.1"), "10.9.9.9");
             let count = |hosts: &[u8]| {
                 let mut groups = Groups::new(over(GroupField::Src, 5));
-                hosts.iter().for_each(|h| groups.count(&host(h)));
+                hosts.iter().for_each(|h| {
+                    groups.count(&host(h));
+                });
                 groups
+            };
+            let sizes = |groups: &Groups| {
+                let mut sizes: Vec<_> = groups
+                    .numbers
+                    .iter()
+                    .map(|(key, number)| (*key, groups.counts[*number as usize]))
+                    .collect();
+                sizes.sort_unstable();
+                sizes
             };
             let mut reversed = hosts.clone();
             reversed.reverse();
             let split = split.min(hosts.len());
             let mut merged = count(&hosts[split..]);
-            merged.merge(count(&hosts[..split]));
-            prop_assert_eq!(count(&hosts).largest(), merged.largest());
-            prop_assert_eq!(count(&reversed).largest(), merged.largest());
+            merged.merge(&count(&hosts[..split]));
+            prop_assert_eq!(sizes(&count(&hosts)), sizes(&merged));
+            prop_assert_eq!(sizes(&count(&reversed)), sizes(&merged));
         }
     }
 }

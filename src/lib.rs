@@ -2,7 +2,7 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
-//! [`impact`].
+//! [`impact`], [`plan`], [`report`].
 
 pub mod cli;
 pub mod flow;
@@ -13,5 +13,8 @@ pub mod impact;
 pub mod kernel;
 pub mod matcher;
 pub mod observe;
+pub mod plan;
 pub mod policy;
+pub mod report;
+pub mod state;
 pub mod tunable;

@@ -303,6 +303,21 @@ pub fn governing(flow: &Flow) -> Option<Governing> {
     })
 }
 
+/// Whether a timeout can govern flows of a protocol.
+#[must_use]
+pub fn governs(name: &str, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::TCP => name.starts_with("nf_conntrack_tcp_timeout_"),
+        Protocol::UDP | Protocol::UDPLITE => name.starts_with("nf_conntrack_udp_timeout"),
+        Protocol::ICMP => name == "nf_conntrack_icmp_timeout",
+        Protocol::ICMPV6 => name == "nf_conntrack_icmpv6_timeout",
+        Protocol::GRE => name.starts_with("nf_conntrack_gre_timeout"),
+        Protocol::SCTP => name.starts_with("nf_conntrack_sctp_timeout_"),
+        Protocol::DCCP => name.starts_with("nf_conntrack_dccp_timeout_"),
+        _ => name == "nf_conntrack_generic_timeout",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

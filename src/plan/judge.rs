@@ -1,0 +1,503 @@
+//! What happens to one flow: which rule claims it, and whether a rail leaves it alone.
+//!
+//! Everything here is fixed before the dump starts and shared by its threads.
+
+use crate::flow::{Flow, Present, Protocol, Status, protocol::tcp};
+use crate::idle::Grade;
+use crate::impact::{self, Impact, Surroundings};
+use crate::matcher::{Compiled, Context, Truth};
+use crate::observe::{Connection, Header, Record};
+use crate::policy::{
+    Action, AddressTerm, DEFAULT_GRACE, Members, Percent, Policy, Predicate, Rule, RunMode,
+    Seconds, Set, Test,
+};
+use crate::tunable::{self, Governing};
+
+use super::{Options, Refusal, TunableState, tunables};
+
+/// Why a claimed flow is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// In the flowtable.
+    Offloaded,
+    /// Kept by the protect rule of this index.
+    Protected(u16),
+    /// A connection of the caller's own session.
+    Session,
+    /// A flow of this host itself, or own addresses are not known.
+    Host,
+    /// Timer fixed, or none.
+    FixedTimeout,
+    /// The grace is too short for an assured or established flow.
+    Grace,
+    /// Assured and not closed.
+    Assured,
+    /// Half closed, and the rule does not ask for idleness.
+    HalfClosed,
+    /// Status or id missing.
+    Unknown,
+}
+
+/// What happens to a claimed flow, if its rule is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is changed.
+    Select,
+    /// It ends at least as soon anyway.
+    Already,
+    /// A rail leaves it alone.
+    Left(Left),
+}
+
+/// What is true of a flow whichever rule claims it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    kept: Option<Left>,
+    host: bool,
+}
+
+/// Who claims a flow and what happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Index of the rule; timeouts applied to existing entries come after the policy's rules.
+    pub rule: u16,
+    /// What happens to the flow.
+    pub fate: Fate,
+}
+
+/// One rule, ready to be asked.
+pub(super) struct JudgedRule<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) compiled: Compiled,
+    /// What it does in this run; `report` where the whole run only reports.
+    pub(super) action: Action,
+    /// Refused whatever it matches.
+    pub(super) refused: Option<Refusal>,
+    /// A set is missing: nothing can be said of any flow.
+    blind: bool,
+    idle_for: Option<Seconds>,
+}
+
+/// A timeout that is also applied to entries that exist.
+pub(super) struct Existing<'a> {
+    pub(super) name: &'a str,
+    pub(super) seconds: u64,
+    pub(super) refused: Option<Refusal>,
+}
+
+/// Policy, set members and header, compiled.
+pub struct Judge<'a> {
+    policy: &'a Policy,
+    header: &'a Header,
+    context: Context<'a>,
+    pub(super) rules: Vec<JudgedRule<'a>>,
+    pub(super) existing: Vec<Existing<'a>>,
+    protect: Vec<Compiled>,
+    surroundings: Surroundings,
+}
+
+impl<'a> Judge<'a> {
+    /// Compiles a policy for one observation. `members` are those of [`Policy::sets`], by index.
+    #[must_use]
+    pub fn new(
+        policy: &'a Policy,
+        members: &'a [Members],
+        header: &'a Header,
+        options: &Options,
+    ) -> Self {
+        let context = Context::new(header, &policy.sets, members);
+        let rules = policy
+            .rules
+            .iter()
+            .map(|rule| judged(rule, policy, members, &context, options))
+            .collect();
+        let existing = existing(policy, header, options);
+        let protect = policy
+            .protect
+            .iter()
+            .map(|protect| Compiled::new(&protect.predicate, &context, false))
+            .collect();
+        Self {
+            policy,
+            header,
+            context,
+            rules,
+            existing,
+            protect,
+            surroundings: Surroundings::new(header, policy.strict_filter),
+        }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// What is fixed for this run.
+    #[must_use]
+    pub fn context(&self) -> &Context<'a> {
+        &self.context
+    }
+
+    /// Rules and timeouts applied to existing entries together.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.rules.len() + self.existing.len()
+    }
+
+    /// The action of a rule in this run, by index as in [`Verdict::rule`].
+    #[must_use]
+    pub fn action(&self, rule: usize) -> Action {
+        match self.rules.get(rule) {
+            Some(judged) => judged.action,
+            None => Action::Expire {
+                grace: Seconds(
+                    self.existing
+                        .get(rule - self.rules.len())
+                        .map_or(0, |existing| existing.seconds),
+                ),
+            },
+        }
+    }
+
+    /// Whether a rule may act while the dump runs: nothing learnt later can refuse it (POLICY 4.6).
+    #[must_use]
+    pub fn streams(&self, rule: usize) -> bool {
+        let limits = &self.policy.limits;
+        match self.rules.get(rule) {
+            Some(judged) => {
+                let unlimited = judged.rule.budget.is_some_and(|budget| {
+                    budget.count.is_none() && budget.percent == Some(Percent::ALL)
+                });
+                let run_limit = match judged.action {
+                    Action::Delete => limits.delete,
+                    Action::Expire { .. } => limits.expire,
+                    Action::Report => return false,
+                };
+                unlimited
+                    && run_limit == Percent::ALL
+                    && judged.rule.over.is_none()
+                    && judged.refused.is_none()
+            }
+            // Budgets and limits do not concern it, and its refusals are known beforehand.
+            None => self
+                .existing
+                .get(rule - self.rules.len())
+                .is_some_and(|existing| existing.refused.is_none()),
+        }
+    }
+
+    /// Rails that hold whichever rule claims the flow.
+    #[must_use]
+    pub fn facts(&self, record: &Record<'_>) -> Facts {
+        let flow = &record.flow;
+        let kept = if flow.is_offloaded() {
+            Some(Left::Offloaded)
+        } else if let Some(index) = self.protected_by(record) {
+            Some(Left::Protected(index))
+        } else if self.is_session(flow) {
+            Some(Left::Session)
+        } else {
+            None
+        };
+        Facts {
+            kept,
+            host: self.context.is_host(flow) != Truth::False,
+        }
+    }
+
+    fn protected_by(&self, record: &Record<'_>) -> Option<u16> {
+        self.protect
+            .iter()
+            .position(|protect| {
+                protect.eval(&record.flow, &record.extra, Grade::Proven) != Truth::False
+            })
+            .and_then(|index| u16::try_from(index).ok())
+    }
+
+    fn is_session(&self, flow: &Flow) -> bool {
+        self.header
+            .session
+            .iter()
+            .any(|connection| belongs_to(flow, connection))
+    }
+
+    /// Whether a rule takes the flow, before groups are counted.
+    pub(super) fn matches(&self, rule: &JudgedRule<'_>, record: &Record<'_>) -> Match {
+        if rule.blind {
+            return Match::No;
+        }
+        let grade = Grade::needed(rule.action, &record.flow);
+        match rule.compiled.eval(&record.flow, &record.extra, grade) {
+            Truth::True => Match::Yes,
+            Truth::Unknown
+                if rule.idle_for.is_some()
+                    && grade == Grade::Proven
+                    && rule
+                        .compiled
+                        .eval(&record.flow, &record.extra, Grade::Presumed)
+                        == Truth::True =>
+            {
+                Match::Unproven
+            }
+            _ => Match::No,
+        }
+    }
+
+    /// What happens to a flow that a rule claims.
+    pub(super) fn fate(&self, rule: &JudgedRule<'_>, facts: Facts, flow: &Flow) -> Fate {
+        if let Some(left) = facts.kept {
+            return Fate::Left(left);
+        }
+        if facts.host && !rule.rule.include_host {
+            return Fate::Left(Left::Host);
+        }
+        match rule.action {
+            Action::Expire { grace } => {
+                let accepted = rule.rule.accept_risk.is_some();
+                expire_fate(flow, grace.0, accepted || grace >= DEFAULT_GRACE)
+            }
+            Action::Delete => delete_fate(flow, rule.rule.allow_assured, rule.idle_for.is_some()),
+            // A report claims nothing, so nobody asks.
+            Action::Report => Fate::Already,
+        }
+    }
+
+    /// What a delete of the flow would do to its connection, if that is still alive.
+    pub(super) fn impact(&self, record: &Record<'_>) -> Impact {
+        impact::forecast(&record.flow, &record.extra, self.surroundings)
+    }
+
+    /// When idleness over a rule's window will be provable for a flow, nanoseconds since boot.
+    pub(super) fn proof_at(&self, rule: &JudgedRule<'_>, flow: &Flow) -> Option<u64> {
+        self.context.evidence.covered_at(flow, rule.idle_for?)
+    }
+
+    /// Which timeout takes a flow that no rule claimed, and what happens to it.
+    pub(super) fn existing(&self, facts: Facts, flow: &Flow) -> Option<Verdict> {
+        if self.existing.is_empty() {
+            return None;
+        }
+        let remaining = u64::from(flow.remaining()?);
+        let Some(Governing::Sysctl(name)) = tunable::governing(flow) else {
+            return None;
+        };
+        let index = self.existing.iter().position(|e| e.name == name)?;
+        let seconds = self.existing[index].seconds;
+        if remaining <= seconds {
+            return None;
+        }
+        let fate = if let Some(left) = facts.kept {
+            Fate::Left(left)
+        } else if facts.host {
+            Fate::Left(Left::Host)
+        } else {
+            let accepted = name != "nf_conntrack_tcp_timeout_established"
+                || seconds >= DEFAULT_GRACE.0
+                || self.policy.timeouts_accept_risk.is_some();
+            expire_fate(flow, seconds, accepted)
+        };
+        let rule = u16::try_from(self.rules.len() + index).ok()?;
+        Some(Verdict { rule, fate })
+    }
+
+    /// What cannot be known in this observation, in words.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if !self.header.conntrack {
+            doubts.push(
+                "nf_conntrack is not loaded: there is no table, and tunables wait for it"
+                    .to_owned(),
+            );
+        }
+        if self.header.conntrack && self.header.addresses.is_none() {
+            doubts.push(
+                "own addresses could not be read: every flow may be this host's own, so only \
+                 rules with `include-host = true` act"
+                    .to_owned(),
+            );
+        }
+        let idle = self.rules.iter().any(|rule| rule.idle_for.is_some());
+        if self.header.conntrack && idle && self.header.ct_timeout_protocols.is_none() {
+            doubts.push(
+                "whether `ct timeout` objects exist could not be read: idle times are unknown, \
+                 but in rules with `ignore-ct-timeout = true`"
+                    .to_owned(),
+            );
+        }
+        doubts
+    }
+}
+
+/// Whether a rule's fields took a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    Yes,
+    /// It would be, were the flow's idleness proven and not only presumed.
+    Unproven,
+    No,
+}
+
+fn judged<'a>(
+    rule: &'a Rule,
+    policy: &Policy,
+    members: &[Members],
+    context: &Context<'_>,
+    options: &Options,
+) -> JudgedRule<'a> {
+    let missing = missing_set(&rule.predicate, &policy.sets, members);
+    let blind = missing.is_some();
+    let held = options
+        .holds
+        .iter()
+        .find(|(name, _)| *name == rule.name)
+        .map(|(_, run)| Refusal::OnHold { run: run.clone() });
+    let idle_for = rule.predicate.tests.iter().find_map(|test| match test {
+        Test::IdleFor(seconds) => Some(*seconds),
+        _ => None,
+    });
+    JudgedRule {
+        rule,
+        compiled: Compiled::new(&rule.predicate, context, rule.ignore_ct_timeout),
+        action: match policy.mode {
+            RunMode::Act => rule.action,
+            RunMode::Report => Action::Report,
+        },
+        refused: missing.or(held),
+        blind,
+        idle_for,
+    }
+}
+
+/// The first set of a predicate that cannot be relied on: unreadable, or empty without leave.
+fn missing_set(predicate: &Predicate, sets: &[Set], members: &[Members]) -> Option<Refusal> {
+    let used = predicate
+        .tests
+        .iter()
+        .chain(&predicate.not)
+        .filter_map(|test| match test {
+            Test::Address(_, terms) => Some(terms),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|term| match term {
+            AddressTerm::Set(index) => Some(*index),
+            AddressTerm::Prefix(_) => None,
+        });
+    for index in used {
+        let set = sets[index].name.clone();
+        match members.get(index) {
+            Some(Members {
+                error: Some(error), ..
+            }) => {
+                return Some(Refusal::UnreadableSet {
+                    set,
+                    error: error.clone(),
+                });
+            }
+            Some(known) if !known.prefixes.is_empty() || sets[index].allow_empty => {}
+            _ => return Some(Refusal::EmptySet { set }),
+        }
+    }
+    None
+}
+
+fn existing<'a>(policy: &'a Policy, header: &Header, options: &Options) -> Vec<Existing<'a>> {
+    if policy.mode == RunMode::Report {
+        return Vec::new();
+    }
+    let steps = tunables(policy, header, options.resize);
+    policy
+        .apply_to_existing
+        .iter()
+        .filter_map(|wish| {
+            let step = steps.iter().find(|step| step.name == wish.name)?;
+            // Only what is, or is about to be, in force may shorten anything.
+            if !matches!(step.state, TunableState::InSync | TunableState::Change) {
+                return None;
+            }
+            let seconds = step.after?;
+            let refused =
+                (!wish.by_key && has_ct_timeout(header, &wish.name)).then_some(Refusal::CtTimeout);
+            Some(Existing {
+                name: &wish.name,
+                seconds,
+                refused,
+            })
+        })
+        .collect()
+}
+
+/// Whether `ct timeout` objects may exist for the protocol that a timeout governs.
+fn has_ct_timeout(header: &Header, name: &str) -> bool {
+    let Some(protocols) = &header.ct_timeout_protocols else {
+        return true;
+    };
+    protocols
+        .iter()
+        .any(|&protocol| tunable::governs(name, Protocol(protocol)))
+}
+
+fn expire_fate(flow: &Flow, grace: u64, short_is_fine: bool) -> Fate {
+    let (Some(remaining), Some(status)) = (flow.remaining(), flow.status()) else {
+        return Fate::Left(if flow.present.contains(Present::STATUS) {
+            Left::FixedTimeout
+        } else {
+            Left::Unknown
+        });
+    };
+    if status.contains(Status::FIXED_TIMEOUT) {
+        return Fate::Left(Left::FixedTimeout);
+    }
+    if u64::from(remaining) <= grace {
+        return Fate::Already;
+    }
+    let established = flow.protocol == Protocol::TCP && flow.state() == Some(tcp::ESTABLISHED);
+    if !short_is_fine && (established || status.contains(Status::ASSURED)) {
+        return Fate::Left(Left::Grace);
+    }
+    Fate::Select
+}
+
+fn delete_fate(flow: &Flow, allow_assured: bool, asks_for_idleness: bool) -> Fate {
+    let (Some(status), Some(_)) = (flow.status(), flow.id()) else {
+        return Fate::Left(Left::Unknown);
+    };
+    if flow.is_closed() {
+        return Fate::Select;
+    }
+    if status.contains(Status::ASSURED) && !allow_assured {
+        return Fate::Left(Left::Assured);
+    }
+    let half_closed = flow.protocol == Protocol::TCP
+        && matches!(
+            flow.state(),
+            Some(tcp::CLOSE_WAIT | tcp::FIN_WAIT | tcp::LAST_ACK)
+        );
+    if half_closed && !asks_for_idleness {
+        return Fate::Left(Left::HalfClosed);
+    }
+    Fate::Select
+}
+
+/// Whether a flow carries a connection of this host: seen from this host's end it is either the
+/// original tuple (it called) or the reply tuple (it was called, past any DNAT).
+fn belongs_to(flow: &Flow, connection: &Connection) -> bool {
+    if flow.protocol.0 != connection.protocol {
+        return false;
+    }
+    [&flow.orig, &flow.reply].into_iter().any(|tuple| {
+        tuple.src_port == connection.local_port
+            && tuple.dst_port == connection.peer_port
+            && tuple.src_ip(flow.family) == connection.local
+            && tuple.dst_ip(flow.family) == connection.peer
+    })
+}

@@ -1,0 +1,427 @@
+//! The difference between what a policy wishes and what is observed.
+//!
+//! A [`Plan`] is a pure function of policy, set members, header (with its clock and history) and
+//! entries: the same inputs give the same bytes. It is the document of `plan -o json`.
+
+mod budget;
+mod judge;
+mod sample;
+mod scan;
+mod tunable;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use budget::limit;
+pub use judge::{Facts, Fate, Judge, Left, Verdict};
+pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
+pub use tunable::{Resize, TunableState, TunableStep, tunables};
+
+use crate::impact::Impact;
+use crate::observe::{Dumped, Header, Observe, ObserveError, Visit};
+use crate::policy::{Action, Policy, RunMode};
+
+/// `schema` of a plan document.
+pub const SCHEMA: &str = "conntidy.plan/1";
+
+/// What would be done, and why not more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// `conntidy.plan/1`; minor versions only add fields.
+    pub schema: String,
+    /// The observation's wall clock, RFC 3339 in UTC.
+    pub generated: String,
+    /// Host name.
+    pub host: String,
+    /// Boot the plan is for.
+    pub boot_id: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Network namespace.
+    pub netns: String,
+    /// SHA-256 of the policy, hex.
+    pub policy_sha256: String,
+    /// `act`, or `report`: then nothing of this is done.
+    pub mode: String,
+    /// The table as observed.
+    pub table: Table,
+    /// Every tunable that the policy names.
+    pub sysctl: Vec<TunableStep>,
+    /// Timeouts that are also applied to entries that exist.
+    pub existing: Vec<RulePlan>,
+    /// Every rule, in the order in which they are tried.
+    pub rules: Vec<RulePlan>,
+    /// Flows kept from a rule by protection.
+    pub protected: Vec<Protected>,
+    /// What could not be known, and what follows from that.
+    pub doubts: Vec<String>,
+    /// The last line.
+    pub summary: Summary,
+}
+
+/// The table as observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Table {
+    /// Entries that the dump delivered.
+    pub dumped: u64,
+    /// Entries as the kernel counts them.
+    pub count: Option<u64>,
+    /// `nf_conntrack_max`; 0 means no limit.
+    pub max: Option<u64>,
+    /// Hash buckets.
+    pub buckets: Option<u64>,
+}
+
+/// What a rule would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RulePlan {
+    /// Its name; for a timeout that is applied to existing entries, the sysctl's.
+    pub name: String,
+    /// `delete`, `expire` or `report`.
+    pub action: String,
+    /// For `expire`, seconds left to flows that stay silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<u64>,
+    /// Flows that it claims.
+    pub matched: u64,
+    /// Flows that it would change (for `report`: 0).
+    pub selected: u64,
+    /// Claimed flows of `expire` that end at least as soon anyway.
+    pub already: u64,
+    /// Claimed flows that a rail leaves alone, by rail.
+    pub left: LeftCounts,
+    /// Flows that look idle but are not proven to be; not claimed.
+    pub unproven: u64,
+    /// When the history will cover this rule's idle window: seconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof_in: Option<u64>,
+    /// Why the rule is refused whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// Most entries it may change; absent where nothing limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// For `delete`, what the next packets of the selected flows would meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<ImpactCounts>,
+    /// Whether `apply` may act while the dump still runs, since nothing can refuse this rule.
+    pub streams: bool,
+    /// Why the user takes the risk of this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_risk: Option<String>,
+    /// A few of the selected flows, the first by key.
+    pub sample: Vec<String>,
+}
+
+/// Claimed flows that are left alone, by the rail that keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftCounts {
+    /// In the flowtable.
+    pub offloaded: u64,
+    /// Kept by a protect rule.
+    pub protected: u64,
+    /// Connections of the caller's own session.
+    pub session: u64,
+    /// Flows of this host itself.
+    pub host: u64,
+    /// Timer fixed, or none.
+    pub fixed_timeout: u64,
+    /// Assured or established, and the grace is too short for that without `accept-risk`.
+    pub grace: u64,
+    /// Assured and not closed, without `allow-assured`.
+    pub assured: u64,
+    /// Half closed, and the rule does not ask for idleness.
+    pub half_closed: u64,
+    /// Status or id missing.
+    pub unknown: u64,
+}
+
+/// Counts of what deletes would do to connections that are alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImpactCounts {
+    /// Picked up again by the next packet.
+    pub survive: u64,
+    /// Reset.
+    pub reset: u64,
+    /// Hanging until a side gives up.
+    pub hang: u64,
+    /// Not covered by what was measured.
+    pub unknown: u64,
+}
+
+impl ImpactCounts {
+    fn count(&mut self, impact: Impact) {
+        *match impact {
+            Impact::Survives => &mut self.survive,
+            Impact::Reset => &mut self.reset,
+            Impact::Hangs => &mut self.hang,
+            Impact::Unknown => &mut self.unknown,
+        } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.survive += other.survive;
+        self.reset += other.reset;
+        self.hang += other.hang;
+        self.unknown += other.unknown;
+    }
+}
+
+/// Why a rule does nothing in this run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Refusal {
+    /// It would change more than its budget allows.
+    OverBudget {
+        /// Most it may change.
+        limit: u64,
+    },
+    /// It would delete more assured, not closed flows than the default budget allows.
+    OverAssuredBudget {
+        /// How many those are.
+        assured: u64,
+        /// Most it may delete.
+        limit: u64,
+    },
+    /// All rules together would delete (or expire) more than `[limits]` allows.
+    OverRunLimit {
+        /// How many they would change.
+        total: u64,
+        /// Most they may change.
+        limit: u64,
+    },
+    /// A set that it uses is empty.
+    EmptySet {
+        /// The set.
+        set: String,
+    },
+    /// A set that it uses cannot be read.
+    UnreadableSet {
+        /// The set.
+        set: String,
+        /// Why.
+        error: String,
+    },
+    /// `ct timeout` objects exist for its protocol, and the timeout was not listed by its key.
+    CtTimeout,
+    /// `undo` put back what it did, and nobody released it since.
+    OnHold {
+        /// The run that was undone.
+        run: String,
+    },
+}
+
+/// Flows kept from rules by one protection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Protected {
+    /// Name of the protect rule.
+    pub name: String,
+    /// Flows that a rule claimed and this protection kept.
+    pub flows: u64,
+}
+
+/// Totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Tunables that would be written.
+    pub change: u64,
+    /// Flows whose remaining time would be shortened.
+    pub expire: u64,
+    /// Flows that would be deleted.
+    pub delete: u64,
+    /// Flows kept by protect rules and as the caller's session.
+    pub protected: u64,
+    /// Rules refused.
+    pub refused: u64,
+    /// Tunables that cannot be brought to their wish here, for whatever reason.
+    pub unmet: u64,
+}
+
+impl Summary {
+    /// Whether anything would be changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.change == 0 && self.expire == 0 && self.delete == 0
+    }
+}
+
+/// Choices of one run that are no part of the policy.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whether the hash may be resized now.
+    pub resize: Resize,
+    /// Rules on hold, with the run that was undone.
+    pub holds: Vec<(String, String)>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing could be seen.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The hash table changed its size during every dump.
+    #[error(
+        "the hash table was resized during {tries} dumps in a row; no rule may act on such a dump"
+    )]
+    Unsettled {
+        /// How often it was tried.
+        tries: u32,
+    },
+}
+
+/// A dump during which the hash was resized is repeated at most this often.
+pub const DUMP_TRIES: u32 = 3;
+
+/// Plans against a source, in one dump (two in parallel where the source can split it).
+///
+/// # Errors
+/// Where nothing can be seen, or the table does not settle.
+pub fn plan(
+    observe: &dyn Observe,
+    judge: &Judge<'_>,
+    options: &Options,
+) -> Result<Plan, PlanError> {
+    if !judge.header().conntrack {
+        return Ok(build(judge, options, Tally::new(judge), Dumped::default()));
+    }
+    for _ in 0..DUMP_TRIES {
+        let mut first = Scan::new(judge, scan::Count);
+        let mut second = Scan::new(judge, scan::Count);
+        let dumped = observe.dump(&mut [&mut first as &mut dyn Visit, &mut second])?;
+        if dumped.resized {
+            continue;
+        }
+        let mut tally = first.into_tally();
+        tally.merge(second.into_tally());
+        return Ok(build(judge, options, tally, dumped));
+    }
+    Err(PlanError::Unsettled { tries: DUMP_TRIES })
+}
+
+/// Turns the counts of a finished dump into a plan.
+#[must_use]
+pub fn build(judge: &Judge<'_>, options: &Options, mut tally: Tally, dumped: Dumped) -> Plan {
+    let header = judge.header();
+    let policy = judge.policy();
+    tally.resolve(judge);
+    let sysctl = tunables(policy, header, options.resize);
+    let (existing, rules) = budget::decide(judge, &tally, dumped.entries);
+    let protected: Vec<Protected> = policy
+        .protect
+        .iter()
+        .zip(&tally.protected)
+        .map(|(protect, &flows)| Protected {
+            name: protect.name.clone(),
+            flows,
+        })
+        .collect();
+    let summary = summarize(policy, &sysctl, &existing, &rules);
+    Plan {
+        schema: SCHEMA.to_owned(),
+        generated: rfc3339(header.time_ns),
+        host: header.host.clone(),
+        boot_id: header.boot_id.clone(),
+        kernel: header.kernel.clone(),
+        netns: header.netns.name.clone(),
+        policy_sha256: policy.sha256.clone(),
+        mode: match policy.mode {
+            RunMode::Act => "act",
+            RunMode::Report => "report",
+        }
+        .to_owned(),
+        table: table(header, dumped.entries),
+        doubts: doubts(judge, dumped),
+        sysctl,
+        existing,
+        rules,
+        protected,
+        summary,
+    }
+}
+
+fn table(header: &Header, dumped: u64) -> Table {
+    Table {
+        dumped,
+        count: header.count,
+        max: header.number("nf_conntrack_max"),
+        buckets: header.number("nf_conntrack_buckets"),
+    }
+}
+
+fn summarize(
+    policy: &Policy,
+    sysctl: &[TunableStep],
+    existing: &[RulePlan],
+    rules: &[RulePlan],
+) -> Summary {
+    let acts = policy.mode == RunMode::Act;
+    let sum = |action: &str| {
+        existing
+            .iter()
+            .chain(rules)
+            .filter(|rule| rule.refused.is_none() && rule.action == action)
+            .map(|rule| rule.selected)
+            .sum()
+    };
+    Summary {
+        change: if acts {
+            count(
+                sysctl
+                    .iter()
+                    .filter(|step| step.state == TunableState::Change),
+            )
+        } else {
+            0
+        },
+        expire: sum("expire"),
+        delete: sum("delete"),
+        protected: existing
+            .iter()
+            .chain(rules)
+            .map(|rule| rule.left.protected + rule.left.session)
+            .sum(),
+        refused: count(
+            existing
+                .iter()
+                .chain(rules)
+                .filter(|rule| rule.refused.is_some()),
+        ),
+        unmet: count(sysctl.iter().filter(|step| step.state.is_unmet())),
+    }
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u64 {
+    items.fold(0, |n, _| n + 1)
+}
+
+fn doubts(judge: &Judge<'_>, dumped: Dumped) -> Vec<String> {
+    let mut doubts = judge.doubts();
+    if dumped.undecoded > 0 {
+        doubts.push(format!(
+            "{} entries could not be decoded; they are left alone",
+            dumped.undecoded
+        ));
+    }
+    doubts
+}
+
+/// The word for an action in documents.
+#[must_use]
+pub fn action_word(action: Action) -> &'static str {
+    match action {
+        Action::Expire { .. } => "expire",
+        Action::Delete => "delete",
+        Action::Report => "report",
+    }
+}
+
+/// Nanoseconds since 1970 as RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn rfc3339(time_ns: u64) -> String {
+    i64::try_from(time_ns / 1_000_000_000)
+        .ok()
+        .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}

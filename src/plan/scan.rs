@@ -1,0 +1,523 @@
+//! One pass over the entries: every rule at once, counts kept, changes handed on.
+//!
+//! Nothing is allocated for a flow that no rule claims. A flow whose claim depends on the size of
+//! its group (`over`) waits as a chain of [`Selected`] until the dump has ended.
+
+use crate::flow::{Flow, FlowKey, Status};
+use crate::group::Groups;
+use crate::impact::Impact;
+use crate::observe::{Record, Visit};
+use crate::policy::Action;
+
+use super::judge::{Fate, Judge, Left, Match, Verdict};
+use super::sample::Sample;
+use super::{ImpactCounts, LeftCounts};
+
+/// A flow that is to be changed unless its rule is refused; 64 bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Selected {
+    /// Which entry.
+    pub key: FlowKey,
+    /// Where the sink put its undo record.
+    pub offset: u64,
+    /// Its `CTA_ID`.
+    pub id: u32,
+    /// When it was dumped, milliseconds since the dump began.
+    pub at_ms: u32,
+    group: u32,
+    /// Index of its rule, as in [`Verdict::rule`].
+    pub rule: u16,
+    fate: u8,
+    flags: u8,
+}
+
+/// The claim does not depend on a group.
+const NO_GROUP: u32 = u32::MAX;
+/// There were too many groups to number this one: it counts as not over.
+const UNNUMBERED: u32 = u32::MAX - 1;
+/// The next [`Selected`] is the same flow's claim if this one's group is not over.
+const CHAINED: u8 = 1 << 0;
+const ASSURED_OPEN: u8 = 1 << 1;
+const IMPACT_SHIFT: u8 = 2;
+
+/// Where a sink put the undo record of a flow, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// Offset of the undo record.
+    pub offset: u64,
+    /// Milliseconds since the dump began.
+    pub at_ms: u32,
+}
+
+/// Takes the flows that are to be changed.
+pub trait Sink: Send {
+    /// Nothing can refuse this change any more: it may be made now.
+    fn now(&mut self, rule: u16, record: &Record<'_>);
+
+    /// The change may still be refused: where it may be a delete, its undo record is kept and the
+    /// place returned.
+    fn later(&mut self, may_delete: bool, record: &Record<'_>) -> Step;
+
+    /// The change may still be refused, and its claim is settled: keep it.
+    fn keep(&mut self, selected: Selected);
+}
+
+/// Does nothing with them: a plan counts.
+pub struct Count;
+
+impl Sink for Count {
+    fn now(&mut self, _: u16, _: &Record<'_>) {}
+
+    fn later(&mut self, _: bool, _: &Record<'_>) -> Step {
+        Step::default()
+    }
+
+    fn keep(&mut self, _: Selected) {}
+}
+
+/// Which of the two kinds of work a pass does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Rules, and timeouts applied to entries that exist.
+    All,
+    /// Rules alone: the timeouts are about to change.
+    Rules,
+    /// Timeouts applied to existing entries alone; rules only claim.
+    Existing,
+}
+
+/// Counts of one rule.
+#[derive(Clone, Debug, Default)]
+pub struct RuleTally {
+    /// Flows claimed.
+    pub matched: u64,
+    /// Flows to change.
+    pub selected: u64,
+    /// Of those, assured and not closed.
+    pub assured: u64,
+    /// Flows that end at least as soon anyway.
+    pub already: u64,
+    /// Flows that look idle without proof.
+    pub unproven: u64,
+    /// When the last of them that can be proven idle will be, nanoseconds since boot.
+    pub proof_at: Option<u64>,
+    /// Flows a rail leaves alone.
+    pub left: LeftCounts,
+    /// What deletes would meet.
+    pub impact: ImpactCounts,
+    pub(super) sample: Sample,
+}
+
+/// Counts of a pass.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// By rule index, as in [`Verdict::rule`].
+    pub rules: Vec<RuleTally>,
+    /// Flows that each protect rule kept from a rule.
+    pub protected: Vec<u64>,
+    groups: Vec<Option<Groups>>,
+    pending: Vec<Selected>,
+}
+
+impl Tally {
+    /// All zero.
+    #[must_use]
+    pub fn new(judge: &Judge<'_>) -> Self {
+        Self {
+            rules: vec![RuleTally::default(); judge.rule_count()],
+            protected: vec![0; judge.policy().protect.len()],
+            groups: judge
+                .rules
+                .iter()
+                .map(|judged| judged.rule.over.map(Groups::new))
+                .collect(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Adds the counts of another part of the same dump.
+    pub fn merge(&mut self, other: Self) {
+        for (mine, theirs) in self.rules.iter_mut().zip(other.rules) {
+            mine.matched += theirs.matched;
+            mine.selected += theirs.selected;
+            mine.assured += theirs.assured;
+            mine.already += theirs.already;
+            mine.unproven += theirs.unproven;
+            mine.proof_at = mine.proof_at.max(theirs.proof_at);
+            mine.left.add(theirs.left);
+            mine.impact.add(theirs.impact);
+            mine.sample.merge(theirs.sample);
+        }
+        for (mine, theirs) in self.protected.iter_mut().zip(other.protected) {
+            *mine += theirs;
+        }
+        let renumbered: Vec<Option<Vec<Option<u32>>>> = self
+            .groups
+            .iter_mut()
+            .zip(other.groups)
+            .map(|(mine, theirs)| Some(mine.as_mut()?.merge(&theirs?)))
+            .collect();
+        self.pending
+            .extend(other.pending.into_iter().map(|mut step| {
+                if step.group != NO_GROUP
+                    && let Some(Some(numbers)) = renumbered.get(usize::from(step.rule))
+                {
+                    step.group = numbers[step.group as usize].unwrap_or(UNNUMBERED);
+                }
+                step
+            }));
+    }
+
+    /// Settles the flows whose claim waited for the size of a group; gives back those to change.
+    pub fn resolve(&mut self, judge: &Judge<'_>) -> Vec<Selected> {
+        for (index, judged) in judge.rules.iter().enumerate() {
+            if let (Action::Report, Some(groups)) = (judged.action, &self.groups[index]) {
+                self.rules[index].matched = groups.flows_over();
+            }
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut selected = Vec::new();
+        let mut rest = pending.as_slice();
+        while !rest.is_empty() {
+            let chain = 1 + rest.iter().take_while(|s| s.flags & CHAINED != 0).count();
+            let (flow, after) = rest.split_at(chain.min(rest.len()));
+            rest = after;
+            if let Some(step) = flow.iter().find(|step| self.claims(step)) {
+                self.settle(judge, *step, &mut selected);
+            }
+        }
+        selected
+    }
+
+    fn claims(&self, step: &Selected) -> bool {
+        step.group == NO_GROUP
+            || self.groups[usize::from(step.rule)]
+                .as_ref()
+                .is_some_and(|groups| groups.is_over(step.group))
+    }
+
+    fn settle(&mut self, judge: &Judge<'_>, step: Selected, selected: &mut Vec<Selected>) {
+        let fate = unpack(step.fate, step.offset);
+        self.count(step.rule, fate);
+        if fate == Fate::Select {
+            let rule = &mut self.rules[usize::from(step.rule)];
+            rule.assured += u64::from(step.flags & ASSURED_OPEN != 0);
+            if judge.action(usize::from(step.rule)) == Action::Delete {
+                rule.impact.count(impact_from(step.flags >> IMPACT_SHIFT));
+            }
+            rule.sample.offer(step.key, None);
+            selected.push(step);
+        }
+    }
+
+    fn count(&mut self, rule: u16, fate: Fate) {
+        let tally = &mut self.rules[usize::from(rule)];
+        tally.matched += 1;
+        match fate {
+            Fate::Select => tally.selected += 1,
+            Fate::Already => tally.already += 1,
+            Fate::Left(left) => {
+                tally.left.count(left);
+                if let Left::Protected(index) = left {
+                    self.protected[usize::from(index)] += 1;
+                }
+            }
+        }
+    }
+}
+
+impl LeftCounts {
+    fn count(&mut self, left: Left) {
+        *match left {
+            Left::Offloaded => &mut self.offloaded,
+            Left::Protected(_) => &mut self.protected,
+            Left::Session => &mut self.session,
+            Left::Host => &mut self.host,
+            Left::FixedTimeout => &mut self.fixed_timeout,
+            Left::Grace => &mut self.grace,
+            Left::Assured => &mut self.assured,
+            Left::HalfClosed => &mut self.half_closed,
+            Left::Unknown => &mut self.unknown,
+        } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.offloaded += other.offloaded;
+        self.protected += other.protected;
+        self.session += other.session;
+        self.host += other.host;
+        self.fixed_timeout += other.fixed_timeout;
+        self.grace += other.grace;
+        self.assured += other.assured;
+        self.half_closed += other.half_closed;
+        self.unknown += other.unknown;
+    }
+}
+
+/// The visitor of a pass.
+pub struct Scan<'j, 'p, S> {
+    judge: &'j Judge<'p>,
+    act: Act,
+    tally: Tally,
+    sink: S,
+    streams: Vec<bool>,
+    counts_groups: bool,
+}
+
+impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
+    /// A pass over everything.
+    pub fn new(judge: &'j Judge<'p>, sink: S) -> Self {
+        Self::of(judge, Act::All, sink)
+    }
+
+    /// A pass over one kind of work.
+    pub fn of(judge: &'j Judge<'p>, act: Act, sink: S) -> Self {
+        Self {
+            judge,
+            act,
+            tally: Tally::new(judge),
+            sink,
+            streams: (0..judge.rule_count())
+                .map(|rule| judge.streams(rule))
+                .collect(),
+            counts_groups: judge.rules.iter().any(|judged| judged.rule.over.is_some()),
+        }
+    }
+
+    /// The counts, once the dump has ended.
+    pub fn into_tally(self) -> Tally {
+        self.tally
+    }
+
+    /// Counts and sink, once the dump has ended.
+    pub fn into_parts(self) -> (Tally, S) {
+        (self.tally, self.sink)
+    }
+
+    fn settle(&mut self, verdict: Verdict, record: &Record<'_>) {
+        if !self.concerns(verdict.rule) {
+            return;
+        }
+        self.tally.count(verdict.rule, verdict.fate);
+        if verdict.fate != Fate::Select {
+            return;
+        }
+        let index = usize::from(verdict.rule);
+        let flow = &record.flow;
+        let rule = &mut self.tally.rules[index];
+        rule.sample.offer_flow(flow);
+        rule.assured += u64::from(is_assured_open(flow));
+        if self.judge.action(index) == Action::Delete {
+            rule.impact.count(self.judge.impact(record));
+        }
+        if self.streams[index] {
+            self.sink.now(verdict.rule, record);
+        } else {
+            let deletes = self.judge.action(index) == Action::Delete;
+            let step = self.sink.later(deletes, record);
+            self.sink
+                .keep(self.selected(verdict, record, NO_GROUP, step));
+        }
+    }
+
+    fn concerns(&self, rule: u16) -> bool {
+        match self.act {
+            Act::All => true,
+            Act::Rules => usize::from(rule) < self.judge.rules.len(),
+            Act::Existing => usize::from(rule) >= self.judge.rules.len(),
+        }
+    }
+
+    fn selected(&self, verdict: Verdict, record: &Record<'_>, group: u32, step: Step) -> Selected {
+        let flow = &record.flow;
+        let (fate, detail) = pack(verdict.fate);
+        let impact = match self.judge.action(usize::from(verdict.rule)) {
+            Action::Delete => self.judge.impact(record),
+            _ => Impact::Unknown,
+        };
+        Selected {
+            key: flow.key(),
+            offset: detail.unwrap_or(step.offset),
+            id: flow.id,
+            at_ms: step.at_ms,
+            group,
+            rule: verdict.rule,
+            fate,
+            flags: (impact_number(impact) << IMPACT_SHIFT)
+                | if is_assured_open(flow) {
+                    ASSURED_OPEN
+                } else {
+                    0
+                },
+        }
+    }
+}
+
+impl<S: Sink> Visit for Scan<'_, '_, S> {
+    fn visit(&mut self, record: &Record<'_>) {
+        let judge = self.judge;
+        let chain_start = self.tally.pending.len();
+        let mut facts = None;
+        let mut claim = None;
+        let mut undo = None;
+        for (index, judged) in judge.rules.iter().enumerate() {
+            if claim.is_some() && judged.rule.over.is_none() {
+                if self.counts_groups {
+                    continue;
+                }
+                break;
+            }
+            match judge.matches(judged, record) {
+                Match::No => {}
+                Match::Unproven => {
+                    if claim.is_none() {
+                        let tally = &mut self.tally.rules[index];
+                        tally.unproven += 1;
+                        tally.proof_at = tally.proof_at.max(judge.proof_at(judged, &record.flow));
+                    }
+                }
+                Match::Yes => {
+                    let group = match &mut self.tally.groups[index] {
+                        Some(groups) => match groups.count(&record.flow) {
+                            Some(group) => group,
+                            // The flow does not tell what its group is.
+                            None => continue,
+                        },
+                        None => NO_GROUP,
+                    };
+                    if judged.action == Action::Report {
+                        if group == NO_GROUP {
+                            self.tally.rules[index].matched += 1;
+                        }
+                        continue;
+                    }
+                    if claim.is_some() {
+                        continue;
+                    }
+                    let facts = *facts.get_or_insert_with(|| judge.facts(record));
+                    let Ok(rule) = u16::try_from(index) else {
+                        continue;
+                    };
+                    let fate = judge.fate(judged, facts, &record.flow);
+                    let verdict = Verdict { rule, fate };
+                    if group == NO_GROUP {
+                        claim = Some(verdict);
+                    } else {
+                        let step = *undo.get_or_insert_with(|| self.sink.later(true, record));
+                        let mut selected = self.selected(verdict, record, group, step);
+                        selected.flags |= CHAINED;
+                        self.tally.pending.push(selected);
+                    }
+                }
+            }
+        }
+        if claim.is_none() && self.act != Act::Rules && !judge.existing.is_empty() {
+            let facts = *facts.get_or_insert_with(|| judge.facts(record));
+            claim = judge.existing(facts, &record.flow);
+        }
+        if self.tally.pending.len() == chain_start {
+            if let Some(verdict) = claim {
+                self.settle(verdict, record);
+            }
+            return;
+        }
+        if let Some(verdict) = claim {
+            let step = undo.unwrap_or_default();
+            let last = self.selected(verdict, record, NO_GROUP, step);
+            self.tally.pending.push(last);
+        } else if let Some(last) = self.tally.pending.last_mut() {
+            last.flags &= !CHAINED;
+        }
+    }
+}
+
+fn is_assured_open(flow: &Flow) -> bool {
+    flow.status.contains(Status::ASSURED) && !flow.is_closed()
+}
+
+const FATE_SELECT: u8 = 0;
+const FATE_ALREADY: u8 = 1;
+const FATE_LEFT: u8 = 2;
+
+/// A fate in a byte; the protect rule that keeps a flow goes where its undo record would be, since
+/// a flow that is left has none.
+fn pack(fate: Fate) -> (u8, Option<u64>) {
+    match fate {
+        Fate::Select => (FATE_SELECT, None),
+        Fate::Already => (FATE_ALREADY, None),
+        Fate::Left(left) => {
+            let (number, protect) = match left {
+                Left::Offloaded => (0, 0),
+                Left::Protected(index) => (1, index),
+                Left::Session => (2, 0),
+                Left::Host => (3, 0),
+                Left::FixedTimeout => (4, 0),
+                Left::Grace => (5, 0),
+                Left::Assured => (6, 0),
+                Left::HalfClosed => (7, 0),
+                Left::Unknown => (8, 0),
+            };
+            (FATE_LEFT + number, Some(u64::from(protect)))
+        }
+    }
+}
+
+fn unpack(fate: u8, detail: u64) -> Fate {
+    match fate {
+        FATE_SELECT => Fate::Select,
+        FATE_ALREADY => Fate::Already,
+        left => Fate::Left(match left - FATE_LEFT {
+            0 => Left::Offloaded,
+            1 => Left::Protected(u16::try_from(detail).unwrap_or(u16::MAX)),
+            2 => Left::Session,
+            3 => Left::Host,
+            4 => Left::FixedTimeout,
+            5 => Left::Grace,
+            6 => Left::Assured,
+            7 => Left::HalfClosed,
+            _ => Left::Unknown,
+        }),
+    }
+}
+
+fn impact_number(impact: Impact) -> u8 {
+    match impact {
+        Impact::Survives => 0,
+        Impact::Reset => 1,
+        Impact::Hangs => 2,
+        Impact::Unknown => 3,
+    }
+}
+
+fn impact_from(number: u8) -> Impact {
+    match number {
+        0 => Impact::Survives,
+        1 => Impact::Reset,
+        2 => Impact::Hangs,
+        _ => Impact::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selected_flow_takes_64_bytes() {
+        assert_eq!(size_of::<Selected>(), 64);
+    }
+
+    #[test]
+    fn packed_fates_come_back() {
+        for fate in [
+            Fate::Select,
+            Fate::Already,
+            Fate::Left(Left::Protected(7)),
+            Fate::Left(Left::Unknown),
+            Fate::Left(Left::Offloaded),
+        ] {
+            let (byte, detail) = pack(fate);
+            assert_eq!(unpack(byte, detail.unwrap_or(0)), fate);
+        }
+    }
+}

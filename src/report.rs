@@ -1,0 +1,139 @@
+//! What a run did: the document of `apply -o json`, and the audit record.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Plan, Refusal};
+
+/// `schema` of a report document.
+pub const SCHEMA: &str = "conntidy.report/1";
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// `conntidy.report/1`; minor versions only add fields.
+    pub schema: String,
+    /// Name of the run; sorts by time.
+    pub run: String,
+    /// When it started, RFC 3339 in UTC.
+    pub started: String,
+    /// When it ended; absent in the audit record of a run that was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// What was decided. In a run that was killed early, what was known by then.
+    pub plan: Plan,
+    /// Tunables that were written.
+    pub sysctl: Vec<TunableResult>,
+    /// What came of each rule that acted, in the order of the plan: existing-entry timeouts first.
+    pub rules: Vec<RuleResult>,
+    /// Entries before and after, as the kernel counts them.
+    pub count_before: Option<u64>,
+    /// Entries afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_after: Option<u64>,
+    /// What kept the run from doing all that was decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// How long each part took.
+    pub timings: Timings,
+}
+
+/// Milliseconds of each part of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Timings {
+    /// Dumping and deciding; streamed changes are made meanwhile.
+    pub dump_ms: u64,
+    /// Writing and reading back tunables.
+    pub sysctl_ms: u64,
+    /// Changes made after the dump.
+    pub act_ms: u64,
+    /// Everything.
+    pub total_ms: u64,
+}
+
+/// One tunable that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TunableResult {
+    /// Sysctl name.
+    pub name: String,
+    /// Value before.
+    pub before: Option<String>,
+    /// Value written.
+    pub wanted: u64,
+    /// Value read back.
+    pub after: Option<String>,
+    /// How it went.
+    pub outcome: TunableOutcome,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How writing a tunable went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunableOutcome {
+    /// Written, and read back as written.
+    Written,
+    /// Written, but reads back different: another writer, or the kernel clamped it.
+    Disagrees,
+    /// Could not be written.
+    Failed,
+}
+
+/// What came of one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleResult {
+    /// Its name.
+    pub name: String,
+    /// `delete` or `expire`.
+    pub action: String,
+    /// Changes asked of the kernel.
+    pub sent: u64,
+    /// Changes that the kernel made.
+    pub done: u64,
+    /// Entries that were gone already.
+    pub gone: u64,
+    /// Entries that the kernel holds on to (offloaded, or an expectation's master).
+    pub busy: u64,
+    /// Changes that the kernel refused.
+    pub failed: u64,
+    /// Changes whose outcome the kernel did not tell.
+    pub unknown: u64,
+    /// The first few refusals, in the kernel's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// Why it did not act after all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+}
+
+impl Report {
+    /// Something that was decided was not done, or not wholly.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        !self.problems.is_empty()
+            || self
+                .sysctl
+                .iter()
+                .any(|result| result.outcome == TunableOutcome::Failed)
+            || self
+                .rules
+                .iter()
+                .any(|rule| rule.failed > 0 || rule.unknown > 0)
+    }
+
+    /// A tunable reads back different from what was written.
+    #[must_use]
+    pub fn disagrees(&self) -> bool {
+        self.sysctl
+            .iter()
+            .any(|result| result.outcome == TunableOutcome::Disagrees)
+    }
+
+    /// A rule was refused by a rail.
+    #[must_use]
+    pub fn has_refusals(&self) -> bool {
+        self.plan.summary.refused > 0
+    }
+}

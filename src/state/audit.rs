@@ -1,0 +1,169 @@
+//! One record a run, and how long it is kept.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::policy::AuditKeep;
+use crate::report::Report;
+
+use super::{State, StateError, replace};
+
+/// Names a run: its start in UTC and its process, as `20261122T091500.123Z-4711`; sorts by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunName(String);
+
+impl RunName {
+    /// The name of a run that starts now.
+    #[must_use]
+    pub fn new(time_ns: u64, pid: u32) -> Self {
+        let time = i64::try_from(time_ns)
+            .map(chrono::DateTime::from_timestamp_nanos)
+            .unwrap_or_default();
+        Self(format!("{}-{pid}", time.format("%Y%m%dT%H%M%S%.3fZ")))
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why a text names no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run is named like `20261122T091500.123Z-4711`")]
+pub struct RunNameError;
+
+impl FromStr for RunName {
+    type Err = RunNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        if plain && text.starts_with(|c: char| c.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RunNameError)
+        }
+    }
+}
+
+impl State {
+    fn audit_path(&self, run: &RunName) -> PathBuf {
+        self.audit_directory().join(format!("{run}.json"))
+    }
+
+    /// Writes a run's record, whole; a later call replaces it.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn write_audit(&self, run: &RunName, report: &Report) -> Result<(), StateError> {
+        let path = self.audit_path(run);
+        let text = serde_json::to_vec(report).map_err(|source| StateError::Damaged {
+            path: path.clone(),
+            source: source.into(),
+        })?;
+        replace(&path, &text)
+    }
+
+    /// Reads a run's record.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read.
+    pub fn read_audit(&self, run: &RunName) -> Result<Report, StateError> {
+        let path = self.audit_path(run);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StateError::NoRun {
+                    run: run.to_string(),
+                    directory: self.audit_directory(),
+                });
+            }
+            Err(source) => return Err(StateError::file("read", &path)(source)),
+        };
+        serde_json::from_slice(&text).map_err(|source| StateError::Damaged {
+            path,
+            source: source.into(),
+        })
+    }
+
+    /// The recorded runs, newest first.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunName>, StateError> {
+        let directory = self.audit_directory();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(StateError::file("list", &directory)(source)),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(StateError::file("list", &directory))?;
+            if let Some(run) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"))
+                .and_then(|name| name.parse().ok())
+            {
+                runs.push(run);
+            }
+        }
+        runs.sort_unstable();
+        runs.reverse();
+        Ok(runs)
+    }
+
+    /// Removes the oldest runs until both limits hold; the newest always stays.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn prune(&self, keep: AuditKeep) -> Result<(), StateError> {
+        let mut bytes = 0_u64;
+        for (index, run) in (0_u64..).zip(self.runs()?) {
+            let files = [
+                self.audit_path(&run),
+                self.undo_flows_path(&run),
+                self.undo_sent_path(&run),
+            ];
+            bytes += files
+                .iter()
+                .filter_map(|path| fs::metadata(path).ok())
+                .map(|metadata| metadata.len())
+                .sum::<u64>();
+            if index == 0 || (index < keep.runs && bytes <= keep.max_bytes) {
+                continue;
+            }
+            // The record goes last, so that a killed run leaves nothing that no record names.
+            for path in files.iter().rev() {
+                match fs::remove_file(path) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(source) => return Err(StateError::file("remove", path)(source)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_sort_by_time_and_cannot_leave_their_directory() {
+        let early = RunName::new(1_700_000_000_000_000_000, 99);
+        let late = RunName::new(1_700_000_001_000_000_000, 1);
+        assert!(early < late);
+        assert_eq!(early.to_string(), "20231114T221320.000Z-99");
+        assert_eq!(early.to_string().parse(), Ok(early));
+        assert!("../../etc/passwd".parse::<RunName>().is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! What one run tells the next: the history of this boot, and rules on hold.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::History;
+
+use super::{State, StateError, replace};
+
+const SCHEMA: &str = "conntidy.state/1";
+
+/// The content of `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    #[serde(default)]
+    schema: String,
+    /// Boot that the history belongs to.
+    pub boot_id: String,
+    /// Timeouts seen and timers written in that boot.
+    #[serde(default)]
+    pub history: History,
+    /// Rules on hold, with the run that was undone; they outlive a boot.
+    #[serde(default)]
+    pub holds: BTreeMap<String, String>,
+}
+
+impl Memory {
+    /// Rules on hold, as planning wants them.
+    #[must_use]
+    pub fn holds(&self) -> Vec<(String, String)> {
+        self.holds
+            .iter()
+            .map(|(rule, run)| (rule.clone(), run.clone()))
+            .collect()
+    }
+}
+
+impl State {
+    /// Reads what earlier runs left; empty where there is nothing. The history of another boot is
+    /// dropped: its clock began anew.
+    ///
+    /// # Errors
+    /// Where there is something that cannot be read: going on without would forget rules on hold.
+    pub fn memory(&self, boot_id: &str) -> Result<Memory, StateError> {
+        let path = self.directory.join("state.json");
+        let empty = || Memory {
+            boot_id: boot_id.to_owned(),
+            ..Memory::default()
+        };
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(empty()),
+            Err(source) => return Err(StateError::file("read", &path)(source)),
+        };
+        let damaged = |source: Box<dyn std::error::Error + Send + Sync>| StateError::Damaged {
+            path: path.clone(),
+            source,
+        };
+        let memory: Memory = serde_json::from_slice(&text).map_err(|e| damaged(e.into()))?;
+        if memory.schema != SCHEMA {
+            return Err(damaged(format!("schema `{}`", memory.schema).into()));
+        }
+        if memory.boot_id == boot_id {
+            return Ok(memory);
+        }
+        Ok(Memory {
+            holds: memory.holds,
+            ..empty()
+        })
+    }
+
+    /// Writes it, whole.
+    ///
+    /// # Errors
+    /// Where that fails; what was there before is then still there.
+    pub fn remember(&self, memory: &Memory) -> Result<(), StateError> {
+        let path = self.directory.join("state.json");
+        let memory = Memory {
+            schema: SCHEMA.to_owned(),
+            ..memory.clone()
+        };
+        let text = serde_json::to_vec(&memory).map_err(|source| StateError::Damaged {
+            path: path.clone(),
+            source: source.into(),
+        })?;
+        replace(&path, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Observation;
+    use crate::observe::Netns;
+
+    #[test]
+    fn another_boot_forgets_the_history_but_not_the_holds() {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        let mut memory = state.memory("one").unwrap();
+        let seen = Observation { at_ns: 1, value: 2 };
+        memory.history.timeouts.insert("x".to_owned(), vec![seen]);
+        memory.holds.insert("rule".to_owned(), "run".to_owned());
+        state.remember(&memory).unwrap();
+        assert_eq!(state.memory("one").unwrap().history, memory.history);
+        let other = state.memory("two").unwrap();
+        assert_eq!(other.history, History::default());
+        assert_eq!(other.holds, memory.holds);
+    }
+
+    #[test]
+    fn damaged_state_is_an_error_not_a_fresh_start() {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        fs::write(state.directory().join("state.json"), "{").unwrap();
+        assert!(matches!(
+            state.memory("one"),
+            Err(StateError::Damaged { .. })
+        ));
+    }
+}

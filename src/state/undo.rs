@@ -1,0 +1,244 @@
+//! Deleted entries in re-creatable form.
+//!
+//! `RUN.flows` holds netlink messages just as the kernel dumped them, each behind four bytes of
+//! length and four of milliseconds since the run began (both little-endian). `RUN.sent` holds the
+//! offsets (eight bytes each) of those whose delete was handed to the kernel, with the index of the
+//! rule (two bytes). Both grow before the batch that they describe is sent; a message that was
+//! written but never sent has no offset and is not put back.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use super::{RunName, State, StateError};
+
+const FRAME: usize = 8;
+const SENT: usize = 10;
+const BUFFER: usize = 256 * 1024;
+/// Longer than any message of a dump; a length above this is damage.
+const LONGEST: u32 = 64 * 1024;
+
+/// Writes the undo files of one run.
+#[derive(Debug)]
+pub struct UndoWriter {
+    flows: BufWriter<File>,
+    sent: BufWriter<File>,
+    end: u64,
+}
+
+impl UndoWriter {
+    /// Keeps one message; gives its offset.
+    ///
+    /// # Errors
+    /// Where it cannot be written; then nothing may be deleted.
+    pub fn keep(&mut self, message: &[u8], at_ms: u32) -> io::Result<u64> {
+        let length = u32::try_from(message.len())
+            .ok()
+            .filter(|&length| length <= LONGEST)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let offset = self.end;
+        self.flows.write_all(&length.to_le_bytes())?;
+        self.flows.write_all(&at_ms.to_le_bytes())?;
+        self.flows.write_all(message)?;
+        self.end += u64::from(length) + FRAME as u64;
+        Ok(offset)
+    }
+
+    /// Says that the delete of a kept message is about to be sent.
+    ///
+    /// # Errors
+    /// Where it cannot be written; then it may not be sent.
+    pub fn sent(&mut self, offset: u64, rule: u16) -> io::Result<()> {
+        self.sent.write_all(&offset.to_le_bytes())?;
+        self.sent.write_all(&rule.to_le_bytes())
+    }
+
+    /// Hands everything to the kernel: from here on it outlives this process. No fsync, since the
+    /// table does not outlive the machine either.
+    ///
+    /// # Errors
+    /// Where that fails; then the batch may not be sent.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.flows.flush()?;
+        self.sent.flush()
+    }
+}
+
+/// One deleted entry.
+#[derive(Debug)]
+pub struct Deleted<'a> {
+    /// The netlink message that showed it.
+    pub message: &'a [u8],
+    /// When it was dumped, milliseconds since the run began.
+    pub at_ms: u32,
+    /// Index of the rule that deleted it.
+    pub rule: u16,
+}
+
+/// Reads the undo files of one run.
+#[derive(Debug)]
+pub struct UndoReader {
+    flows: File,
+    flows_end: u64,
+    sent: io::BufReader<File>,
+    buffer: Vec<u8>,
+}
+
+impl UndoReader {
+    /// The next deleted entry; `None` at the end or at a torn last record.
+    ///
+    /// # Errors
+    /// Where the files cannot be read or contradict each other.
+    pub fn next(&mut self) -> io::Result<Option<Deleted<'_>>> {
+        let mut entry = [0; SENT];
+        if !read_whole(&mut self.sent, &mut entry)? {
+            return Ok(None);
+        }
+        let (offset, rule) = entry.split_at(8);
+        let offset = u64::from_le_bytes(offset.try_into().expect("eight of ten bytes"));
+        let rule = u16::from_le_bytes(rule.try_into().expect("two of ten bytes"));
+        if offset + FRAME as u64 > self.flows_end {
+            return Ok(None);
+        }
+        self.flows.seek(SeekFrom::Start(offset))?;
+        let mut frame = [0; FRAME];
+        self.flows.read_exact(&mut frame)?;
+        let (length, at_ms) = frame.split_at(4);
+        let length = u32::from_le_bytes(length.try_into().expect("four of eight bytes"));
+        let at_ms = u32::from_le_bytes(at_ms.try_into().expect("four of eight bytes"));
+        if length > LONGEST {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("undo record at offset {offset} claims {length} bytes"),
+            ));
+        }
+        if offset + FRAME as u64 + u64::from(length) > self.flows_end {
+            return Ok(None);
+        }
+        self.buffer.resize(length as usize, 0);
+        self.flows.read_exact(&mut self.buffer)?;
+        Ok(Some(Deleted {
+            message: &self.buffer,
+            at_ms,
+            rule,
+        }))
+    }
+}
+
+/// Fills the buffer, or says that the file ended before; a torn end is an end.
+fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl State {
+    pub(super) fn undo_flows_path(&self, run: &RunName) -> PathBuf {
+        self.undo_directory().join(format!("{run}.flows"))
+    }
+
+    pub(super) fn undo_sent_path(&self, run: &RunName) -> PathBuf {
+        self.undo_directory().join(format!("{run}.sent"))
+    }
+
+    /// Opens the undo files of a new run.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub fn undo_writer(&self, run: &RunName) -> Result<UndoWriter, StateError> {
+        let create = |path: PathBuf| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(StateError::file("create", &path))
+        };
+        Ok(UndoWriter {
+            flows: BufWriter::with_capacity(BUFFER, create(self.undo_flows_path(run))?),
+            sent: BufWriter::with_capacity(BUFFER, create(self.undo_sent_path(run))?),
+            end: 0,
+        })
+    }
+
+    /// Opens the undo files of an earlier run.
+    ///
+    /// # Errors
+    /// [`StateError::NoRun`] where it left none.
+    pub fn undo_reader(&self, run: &RunName) -> Result<UndoReader, StateError> {
+        let open = |path: PathBuf| match File::open(&path) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StateError::NoRun {
+                run: run.to_string(),
+                directory: self.undo_directory(),
+            }),
+            Err(source) => Err(StateError::file("open", &path)(source)),
+        };
+        let flows = open(self.undo_flows_path(run))?;
+        let path = self.undo_flows_path(run);
+        let flows_end = flows
+            .metadata()
+            .map_err(StateError::file("read", &path))?
+            .len();
+        Ok(UndoReader {
+            flows,
+            flows_end,
+            sent: io::BufReader::new(open(self.undo_sent_path(run))?),
+            buffer: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Netns;
+
+    fn written() -> (tempfile::TempDir, State, RunName) {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        let run = RunName::new(0, 1);
+        let mut writer = state.undo_writer(&run).unwrap();
+        let kept = writer.keep(b"never sent", 1).unwrap();
+        let first = writer.keep(b"first", 2).unwrap();
+        let second = writer.keep(b"second", 3).unwrap();
+        assert_eq!(kept, 0);
+        writer.sent(second, 9).unwrap();
+        writer.sent(first, 8).unwrap();
+        writer.flush().unwrap();
+        (root, state, run)
+    }
+
+    fn read(state: &State, run: &RunName) -> Vec<(Vec<u8>, u32, u16)> {
+        let mut reader = state.undo_reader(run).unwrap();
+        let mut all = Vec::new();
+        while let Some(deleted) = reader.next().unwrap() {
+            all.push((deleted.message.to_vec(), deleted.at_ms, deleted.rule));
+        }
+        all
+    }
+
+    #[test]
+    fn only_what_was_sent_comes_back_in_the_order_of_sending() {
+        let (_root, state, run) = written();
+        let expected = vec![(b"second".to_vec(), 3, 9), (b"first".to_vec(), 2, 8)];
+        assert_eq!(read(&state, &run), expected);
+    }
+
+    #[test]
+    fn a_torn_end_hides_the_torn_record_alone() {
+        let (_root, state, run) = written();
+        let path = state.undo_sent_path(&run);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(read(&state, &run).len(), 1);
+        let path = state.undo_flows_path(&run);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(read(&state, &run).is_empty());
+    }
+}
