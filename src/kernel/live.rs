@@ -1,8 +1,13 @@
 //! The running kernel, in the network namespace of the calling thread.
 
+use rustix::io::Errno;
+
+use super::decode::decode;
 use super::socket::{Socket, SocketError};
+use super::sweep::{Sweep, SweepError, SweepOptions};
 use super::sysctl::{LiveTunables, Tunables};
-use super::{addresses, ct_timeout, dump, identity, stats};
+use super::{addresses, ct_timeout, dump, identity, request, stats};
+use crate::flow::{Flow, FlowKey, OwnedExtra};
 use crate::history::History;
 use crate::observe::{Connection, Dumped, Header, Observe, ObserveError, Visit};
 
@@ -46,6 +51,41 @@ impl Live {
         self.require()?;
         let mut socket = Socket::netfilter().map_err(observe)?;
         Ok(stats::table(&mut socket).map_err(observe)?.entries)
+    }
+
+    /// One entry by its key; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not ask.
+    pub fn get(&self, key: &FlowKey) -> Result<Option<(Flow, OwnedExtra)>, ObserveError> {
+        self.require()?;
+        let mut socket = Socket::netfilter().map_err(observe)?;
+        let sequence = socket.take_sequence(1);
+        let request = request::get(key, sequence);
+        let mut found = None;
+        let operation = "get an entry over ctnetlink";
+        let asked = socket.ask(&request, sequence, false, operation, |message| {
+            found = Some(decode(message.bytes).map(|r| (r.flow, r.extra.to_owned())));
+        });
+        match (asked, found) {
+            (Ok(()), None) => Ok(None),
+            (Ok(()), Some(Ok(entry))) => Ok(Some(entry)),
+            (Ok(()), Some(Err(error))) => Err(ObserveError::Failed {
+                what: operation.to_owned(),
+                source: error.into(),
+            }),
+            (Err(error), _) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(None),
+            (Err(error), _) => Err(observe(error)),
+        }
+    }
+
+    /// Starts to change entries. What [`Observe`] offers can only look; this is the one way to
+    /// change the table.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not change it.
+    pub fn sweep(&self, options: SweepOptions) -> Result<Sweep, SweepError> {
+        Sweep::start(options)
     }
 
     fn require(&self) -> Result<(), ObserveError> {
@@ -118,18 +158,26 @@ impl Observe for Live {
 
 /// What a failed conversation means to whoever looks.
 pub(crate) fn observe(error: SocketError) -> ObserveError {
-    use rustix::io::Errno;
-    let errno = error.errno().map(Errno::from_raw_os_error);
-    match errno {
-        Some(Errno::PERM | Errno::ACCESS) => ObserveError::Permission(format!(
+    let is = |known: &[Errno]| {
+        known
+            .iter()
+            .any(|one| error.errno() == Some(one.raw_os_error()))
+    };
+    if is(&[Errno::PERM, Errno::ACCESS]) {
+        return ObserveError::Permission(format!(
             "{error}: CAP_NET_ADMIN is needed in the user namespace that owns this network namespace"
-        )),
-        Some(Errno::INVAL | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => {
-            ObserveError::Absent(format!("{error}: this kernel has no ctnetlink"))
-        }
-        _ => ObserveError::Failed {
-            what: "look at the connection tracking table".to_owned(),
-            source: Box::new(error),
-        },
+        ));
+    }
+    if is(&[
+        Errno::INVAL,
+        Errno::PROTONOSUPPORT,
+        Errno::AFNOSUPPORT,
+        Errno::OPNOTSUPP,
+    ]) {
+        return ObserveError::Absent(format!("{error}: this kernel has no ctnetlink"));
+    }
+    ObserveError::Failed {
+        what: "look at the connection tracking table".to_owned(),
+        source: Box::new(error),
     }
 }

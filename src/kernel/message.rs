@@ -7,7 +7,6 @@ pub(crate) const HEADER: usize = 16;
 /// Length of `struct nfgenmsg`.
 pub(crate) const NFGENMSG: usize = 4;
 
-pub(crate) const NLMSG_NOOP: u16 = 1;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 pub(crate) const NLMSG_OVERRUN: u16 = 4;
@@ -26,8 +25,6 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const NFNL_SUBSYS_CTNETLINK: u16 = 1 << 8;
 /// `IPCTNL_MSG_CT_NEW`, also the type of every entry in a dump.
 pub(crate) const CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK;
-/// `IPCTNL_MSG_CT_GET`.
-pub(crate) const CT_GET: u16 = NFNL_SUBSYS_CTNETLINK | 1;
 /// `IPCTNL_MSG_CT_DELETE`.
 pub(crate) const CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK | 2;
 /// `IPCTNL_MSG_CT_GET_STATS_CPU`.

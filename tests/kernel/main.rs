@@ -3,7 +3,10 @@
 
 mod dump;
 mod fixture;
+mod flows;
 mod header;
+mod round_trip;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
     let refusal = namespace::private().err();
-    let trials = [dump::all(), header::all()]
+    let trials = [dump::all(), header::all(), round_trip::all(), sweep::all()]
         .into_iter()
         .flatten()
         .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))

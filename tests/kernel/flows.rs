@@ -1,0 +1,125 @@
+//! Flows to be made, and how to make them.
+
+use std::net::SocketAddr;
+
+use conntidy::flow::{Extra, Family, Flow, FlowKey, OwnedExtra, Present, Protocol, Status, Tuple};
+use conntidy::kernel::{Change, Live, SweepOptions, Tally};
+use libtest_mimic::Failed;
+
+/// A flow between two socket addresses, seen in both directions.
+pub(crate) fn flow(protocol: Protocol, src: &str, dst: &str) -> Flow {
+    let parse = |text: &str| text.parse::<SocketAddr>().expect("a socket address");
+    let (src, dst) = (parse(src), parse(dst));
+    let family = if src.is_ipv4() {
+        Family::Ipv4
+    } else {
+        Family::Ipv6
+    };
+    let mut flow = Flow::new(family, protocol, Tuple::between(src, dst));
+    flow.timeout = 600;
+    flow.status = Status::SEEN_REPLY;
+    flow.present = Present::TIMEOUT | Present::STATUS | Present::REPLY;
+    flow
+}
+
+/// The same with a protocol state.
+pub(crate) fn in_state(mut flow: Flow, state: u8) -> Flow {
+    flow.state = state;
+    flow.present |= Present::STATE;
+    flow
+}
+
+/// The same, source or destination translated: its replies come from and go to these.
+pub(crate) fn translated(mut flow: Flow, reply_src: &str, reply_dst: &str) -> Flow {
+    let parse = |text: &str| text.parse::<SocketAddr>().expect("a socket address");
+    flow.reply = Tuple::between(parse(reply_src), parse(reply_dst));
+    flow
+}
+
+/// An ICMP or ICMPv6 request.
+pub(crate) fn icmp(src: &str, dst: &str, kind: u8, code: u8, id: u16) -> Flow {
+    let parse = |text: &str| text.parse().expect("an address");
+    let orig = Tuple::new(parse(src), parse(dst), id, u16::from_be_bytes([kind, code]));
+    let (family, protocol) = if parse(src).is_ipv4() {
+        (Family::Ipv4, Protocol::ICMP)
+    } else {
+        (Family::Ipv6, Protocol::ICMPV6)
+    };
+    let mut flow = Flow::new(family, protocol, orig);
+    flow.timeout = 600;
+    flow.status = Status::SEEN_REPLY;
+    flow.present = Present::TIMEOUT | Present::STATUS | Present::REPLY;
+    flow
+}
+
+/// Makes flows in the kernel; fails unless every one was made.
+pub(crate) fn create<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Result<(), Failed> {
+    let tally = change(flows.into_iter().map(|flow| Change::Create {
+        flow,
+        extra: Extra::default(),
+    }))?;
+    all_done(&tally)
+}
+
+/// Makes flows with what goes beside them; fails unless every one was made.
+pub(crate) fn create_with(entries: &[(Flow, OwnedExtra)]) -> Result<(), Failed> {
+    let tally = change(entries.iter().map(|(flow, extra)| Change::Create {
+        flow,
+        extra: extra.borrow(),
+    }))?;
+    all_done(&tally)
+}
+
+/// Sends changes, all under tag 0.
+pub(crate) fn change<'a>(changes: impl Iterator<Item = Change<'a>>) -> Result<Tally, Failed> {
+    let sweep = Live::default().sweep(SweepOptions::default())?;
+    {
+        let mut feeder = sweep.feeder();
+        for change in changes {
+            feeder.push(0, &change);
+        }
+    }
+    Ok(sweep.finish())
+}
+
+/// Fails unless every change was done.
+pub(crate) fn all_done(tally: &Tally) -> Result<(), Failed> {
+    let total = tally.total();
+    if tally.stopped.is_some() || total.done != total.total() {
+        return Err(format!("{tally:#?}").into());
+    }
+    Ok(())
+}
+
+/// `count` different plain flows: tcp established, udp, IPv4 and every fourth IPv6.
+pub(crate) fn many(count: u32) -> Vec<Flow> {
+    (0..count)
+        .map(|n| {
+            let [_, a, b, c] = n.to_be_bytes();
+            let port = 1024 + (n % 50_000);
+            if n % 4 == 3 {
+                flow(
+                    Protocol::UDP,
+                    &format!("[fd00::{a:x}:{b:x}{c:02x}]:{port}"),
+                    "[2001:db8::5]:53",
+                )
+            } else {
+                in_state(
+                    flow(
+                        Protocol::TCP,
+                        &format!("10.{a}.{b}.{c}:{port}"),
+                        "192.0.2.1:443",
+                    ),
+                    conntidy::flow::protocol::tcp::ESTABLISHED,
+                )
+            }
+        })
+        .collect()
+}
+
+/// The keys of flows, sorted.
+pub(crate) fn keys_of<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Vec<FlowKey> {
+    let mut keys: Vec<_> = flows.into_iter().map(Flow::key).collect();
+    keys.sort_unstable();
+    keys
+}
