@@ -4,6 +4,7 @@
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
 //! [`impact`], [`plan`], [`report`].
 
+pub mod apply;
 pub mod cli;
 pub mod flow;
 pub mod group;

@@ -36,6 +36,44 @@ impl<F: FnMut(&Record<'_>) + Send> Visit for F {
     }
 }
 
+/// Called now and then with the number of entries that a visitor has seen.
+pub type Tell<'a> = dyn Fn(u64) + Sync + 'a;
+
+/// A visitor that tells how far it is.
+pub struct Told<'a, V> {
+    inner: V,
+    seen: u64,
+    tell: &'a Tell<'a>,
+}
+
+impl<'a, V: Visit> Told<'a, V> {
+    const EVERY: u64 = 8192;
+
+    /// Wraps a visitor.
+    pub fn new(inner: V, tell: &'a Tell<'a>) -> Self {
+        Self {
+            inner,
+            seen: 0,
+            tell,
+        }
+    }
+
+    /// The visitor.
+    pub fn into_inner(self) -> V {
+        self.inner
+    }
+}
+
+impl<V: Visit> Visit for Told<'_, V> {
+    fn visit(&mut self, record: &Record<'_>) {
+        self.seen += 1;
+        if self.seen.is_multiple_of(Self::EVERY) {
+            (self.tell)(self.seen);
+        }
+        self.inner.visit(record);
+    }
+}
+
 /// What a finished dump says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {

@@ -1,9 +1,12 @@
 //! What a run did: the document of `apply -o json`, and the audit record.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, Refusal};
+use crate::observe::Header;
+use crate::plan::{Plan, rfc3339};
 
 /// `schema` of a report document.
 pub const SCHEMA: &str = "conntidy.report/1";
@@ -17,6 +20,8 @@ pub struct Report {
     pub run: String,
     /// When it started, RFC 3339 in UTC.
     pub started: String,
+    /// The same as time since boot, nanoseconds; what `undo` reckons from.
+    pub uptime_ns: u64,
     /// When it ended; absent in the audit record of a run that was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
@@ -36,6 +41,45 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How long each part took.
     pub timings: Timings,
+    /// What the last `undo` of this run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone: Option<Undone>,
+}
+
+/// What `undo` did with the entries that a run deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Undone {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Entries made again. Whether their connections live is not known.
+    pub created: u64,
+    /// Entries that are there again, by a packet of their own or an earlier undo.
+    pub there: u64,
+    /// Entries whose tuple another entry has taken.
+    pub taken: u64,
+    /// Entries that would have ended by now.
+    pub expired: u64,
+    /// Entries not made, since the table would have been more than 90 % full.
+    pub no_room: u64,
+    /// Entries that the kernel refused.
+    pub failed: u64,
+    /// Entries of which the kernel did not tell what became of them.
+    pub unknown: u64,
+    /// The first few refusals, in the kernel's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// What could not be reproduced, with how many entries it concerns.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, u64>,
+    /// Tunables put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctl: Vec<TunableResult>,
+    /// Tunables left, since they are not what the run made them, with their present value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctl_left: BTreeMap<String, Option<String>>,
+    /// Rules now on hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
 }
 
 /// Milliseconds of each part of a run.
@@ -100,15 +144,34 @@ pub struct RuleResult {
     pub failed: u64,
     /// Changes whose outcome the kernel did not tell.
     pub unknown: u64,
+    /// Changes that were not sent, since the run had to stop.
+    pub unsent: u64,
     /// The first few refusals, in the kernel's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
-    /// Why it did not act after all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
 }
 
 impl Report {
+    /// The report of a run that has done nothing yet.
+    #[must_use]
+    pub fn new(run: String, header: &Header, plan: Plan) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            run,
+            started: rfc3339(header.time_ns),
+            uptime_ns: header.uptime_ns,
+            finished: None,
+            plan,
+            sysctl: Vec::new(),
+            rules: Vec::new(),
+            count_before: header.count,
+            count_after: None,
+            problems: Vec::new(),
+            timings: Timings::default(),
+            undone: None,
+        }
+    }
+
     /// Something that was decided was not done, or not wholly.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
@@ -120,7 +183,7 @@ impl Report {
             || self
                 .rules
                 .iter()
-                .any(|rule| rule.failed > 0 || rule.unknown > 0)
+                .any(|rule| rule.failed > 0 || rule.unknown > 0 || rule.unsent > 0)
     }
 
     /// A tunable reads back different from what was written.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Flow, Protocol, Status, protocol::tcp};
+use crate::policy::{Predicate, Test};
 
 /// Timeouts above this are refused by kernels with `HZ=1000`: `INT_MAX / HZ` seconds.
 pub const LARGEST_TIMEOUT: u64 = 2_147_483;
@@ -225,6 +226,12 @@ pub fn find(name: &str) -> Option<&'static Tunable> {
     TUNABLES.iter().find(|tunable| tunable.name == name)
 }
 
+/// Whether a tunable is a timeout that governs entries.
+#[must_use]
+pub fn is_timeout(name: &str) -> bool {
+    find(name).is_some_and(|tunable| matches!(tunable.home, Home::Timeouts(_)))
+}
+
 /// The timeout that the kernel writes for an entry in this state, before TCP's caps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Governing {
@@ -251,20 +258,11 @@ impl Governing {
 /// alone), UDP-Lite and GRE likewise (replied).
 #[must_use]
 pub fn governing(flow: &Flow) -> Option<Governing> {
-    use Governing::{Fixed, Sysctl};
+    use Governing::Sysctl;
+    if flow.protocol.has_states() {
+        return state_timeout(flow.protocol, flow.state()?);
+    }
     Some(match flow.protocol {
-        Protocol::TCP => match flow.state()? {
-            tcp::SYN_SENT => Sysctl("nf_conntrack_tcp_timeout_syn_sent"),
-            tcp::SYN_RECV => Sysctl("nf_conntrack_tcp_timeout_syn_recv"),
-            tcp::ESTABLISHED => Sysctl("nf_conntrack_tcp_timeout_established"),
-            tcp::FIN_WAIT => Sysctl("nf_conntrack_tcp_timeout_fin_wait"),
-            tcp::CLOSE_WAIT => Sysctl("nf_conntrack_tcp_timeout_close_wait"),
-            tcp::LAST_ACK => Sysctl("nf_conntrack_tcp_timeout_last_ack"),
-            tcp::TIME_WAIT => Sysctl("nf_conntrack_tcp_timeout_time_wait"),
-            tcp::CLOSE => Sysctl("nf_conntrack_tcp_timeout_close"),
-            tcp::SYN_SENT2 => Fixed(SYN_SENT2_TIMEOUT),
-            _ => return None,
-        },
         Protocol::UDP if flow.status()?.contains(Status::ASSURED) => {
             Sysctl("nf_conntrack_udp_timeout_stream")
         }
@@ -278,7 +276,27 @@ pub fn governing(flow: &Flow) -> Option<Governing> {
             Sysctl("nf_conntrack_gre_timeout_stream")
         }
         Protocol::GRE => Sysctl("nf_conntrack_gre_timeout"),
-        Protocol::SCTP => Sysctl(match flow.state()? {
+        _ => Sysctl("nf_conntrack_generic_timeout"),
+    })
+}
+
+/// Which timeout governs a state of a protocol that has states.
+fn state_timeout(protocol: Protocol, state: u8) -> Option<Governing> {
+    use Governing::{Fixed, Sysctl};
+    Some(match protocol {
+        Protocol::TCP => match state {
+            tcp::SYN_SENT => Sysctl("nf_conntrack_tcp_timeout_syn_sent"),
+            tcp::SYN_RECV => Sysctl("nf_conntrack_tcp_timeout_syn_recv"),
+            tcp::ESTABLISHED => Sysctl("nf_conntrack_tcp_timeout_established"),
+            tcp::FIN_WAIT => Sysctl("nf_conntrack_tcp_timeout_fin_wait"),
+            tcp::CLOSE_WAIT => Sysctl("nf_conntrack_tcp_timeout_close_wait"),
+            tcp::LAST_ACK => Sysctl("nf_conntrack_tcp_timeout_last_ack"),
+            tcp::TIME_WAIT => Sysctl("nf_conntrack_tcp_timeout_time_wait"),
+            tcp::CLOSE => Sysctl("nf_conntrack_tcp_timeout_close"),
+            tcp::SYN_SENT2 => Fixed(SYN_SENT2_TIMEOUT),
+            _ => return None,
+        },
+        Protocol::SCTP => Sysctl(match state {
             1 => "nf_conntrack_sctp_timeout_closed",
             2 => "nf_conntrack_sctp_timeout_cookie_wait",
             3 => "nf_conntrack_sctp_timeout_cookie_echoed",
@@ -289,7 +307,7 @@ pub fn governing(flow: &Flow) -> Option<Governing> {
             8 => "nf_conntrack_sctp_timeout_heartbeat_sent",
             _ => return None,
         }),
-        Protocol::DCCP => Sysctl(match flow.state()? {
+        Protocol::DCCP => Sysctl(match state {
             1 => "nf_conntrack_dccp_timeout_request",
             2 => "nf_conntrack_dccp_timeout_respond",
             3 => "nf_conntrack_dccp_timeout_partopen",
@@ -299,8 +317,30 @@ pub fn governing(flow: &Flow) -> Option<Governing> {
             7 => "nf_conntrack_dccp_timeout_timewait",
             _ => return None,
         }),
-        _ => Sysctl("nf_conntrack_generic_timeout"),
+        _ => return None,
     })
+}
+
+/// Every timeout that can govern flows on which a predicate is true.
+#[must_use]
+pub fn possible(predicate: &Predicate) -> Vec<Governing> {
+    let may = |name: &str| {
+        predicate.tests.iter().all(|test| match test {
+            Test::Protocol(protocols) => protocols.iter().any(|p| governs(name, *p)),
+            Test::State(states) => states.iter().any(|(protocol, state)| {
+                state_timeout(*protocol, *state).is_some_and(|governing| governing.name() == name)
+            }),
+            _ => true,
+        })
+    };
+    let fixed = Governing::Fixed(SYN_SENT2_TIMEOUT);
+    TUNABLES
+        .iter()
+        .filter(|tunable| matches!(tunable.home, Home::Timeouts(_)))
+        .map(|tunable| Governing::Sysctl(tunable.name))
+        .chain([fixed])
+        .filter(|governing| may(governing.name()))
+        .collect()
 }
 
 /// Whether a timeout can govern flows of a protocol.

@@ -194,6 +194,32 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Names of the timeouts that are also applied to entries that exist.
+    pub fn existing_names(&self) -> impl Iterator<Item = &str> {
+        self.existing.iter().map(|existing| existing.name)
+    }
+
+    /// Keeps a timeout from existing entries after all, since it did not come into force.
+    pub fn refuse_existing(&mut self, name: &str) {
+        for existing in self.existing.iter_mut().filter(|e| e.name == name) {
+            existing.refused.get_or_insert(Refusal::NotInForce);
+        }
+    }
+
+    /// Every timeout that can govern flows that a rule may set the timer of.
+    #[must_use]
+    pub fn governing(&self, rule: usize) -> Vec<Governing> {
+        match self.rules.get(rule) {
+            Some(judged) => tunable::possible(&judged.rule.predicate),
+            None => self
+                .existing
+                .get(rule - self.rules.len())
+                .and_then(|existing| tunable::find(existing.name))
+                .map(|timeout| vec![Governing::Sysctl(timeout.name)])
+                .unwrap_or_default(),
+        }
+    }
+
     /// Rails that hold whichever rule claims the flow.
     #[must_use]
     pub fn facts(&self, record: &Record<'_>) -> Facts {

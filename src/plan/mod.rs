@@ -18,7 +18,7 @@ pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
 pub use tunable::{Resize, TunableState, TunableStep, tunables};
 
 use crate::impact::Impact;
-use crate::observe::{Dumped, Header, Observe, ObserveError, Visit};
+use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};
 use crate::policy::{Action, Policy, RunMode};
 
 /// `schema` of a plan document.
@@ -204,6 +204,8 @@ pub enum Refusal {
     },
     /// `ct timeout` objects exist for its protocol, and the timeout was not listed by its key.
     CtTimeout,
+    /// Its timeout could not be brought into force.
+    NotInForce,
     /// `undo` put back what it did, and nobody released it since.
     OnHold {
         /// The run that was undone.
@@ -275,38 +277,42 @@ pub const DUMP_TRIES: u32 = 3;
 
 /// Plans against a source, in one dump (two in parallel where the source can split it).
 ///
+/// `tell` is called now and then with the number of entries seen by one of them.
+///
 /// # Errors
 /// Where nothing can be seen, or the table does not settle.
 pub fn plan(
     observe: &dyn Observe,
     judge: &Judge<'_>,
     options: &Options,
+    tell: &Tell<'_>,
 ) -> Result<Plan, PlanError> {
     if !judge.header().conntrack {
-        return Ok(build(judge, options, Tally::new(judge), Dumped::default()));
+        let nothing = Tally::new(judge, Act::All);
+        return Ok(build(judge, options, &nothing, Dumped::default()));
     }
     for _ in 0..DUMP_TRIES {
-        let mut first = Scan::new(judge, scan::Count);
-        let mut second = Scan::new(judge, scan::Count);
+        let mut first = Told::new(Scan::new(judge, Act::All, scan::Count), tell);
+        let mut second = Told::new(Scan::new(judge, Act::All, scan::Count), tell);
         let dumped = observe.dump(&mut [&mut first as &mut dyn Visit, &mut second])?;
         if dumped.resized {
             continue;
         }
-        let mut tally = first.into_tally();
-        tally.merge(second.into_tally());
-        return Ok(build(judge, options, tally, dumped));
+        let (mut tally, _) = first.into_inner().into_parts();
+        tally.merge(second.into_inner().into_parts().0);
+        tally.resolve(judge);
+        return Ok(build(judge, options, &tally, dumped));
     }
     Err(PlanError::Unsettled { tries: DUMP_TRIES })
 }
 
-/// Turns the counts of a finished dump into a plan.
+/// Turns the resolved counts of a finished dump into a plan.
 #[must_use]
-pub fn build(judge: &Judge<'_>, options: &Options, mut tally: Tally, dumped: Dumped) -> Plan {
+pub fn build(judge: &Judge<'_>, options: &Options, tally: &Tally, dumped: Dumped) -> Plan {
     let header = judge.header();
     let policy = judge.policy();
-    tally.resolve(judge);
     let sysctl = tunables(policy, header, options.resize);
-    let (existing, rules) = budget::decide(judge, &tally, dumped.entries);
+    let (existing, rules) = budget::decide(judge, tally, dumped.entries);
     let protected: Vec<Protected> = policy
         .protect
         .iter()

@@ -86,6 +86,19 @@ pub enum Act {
     Existing,
 }
 
+impl Act {
+    /// Whether a pass of this kind changes what a rule claims; `policy_rules` is the number of the
+    /// policy's own rules, which come first.
+    #[must_use]
+    pub fn concerns(self, rule: usize, policy_rules: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Rules => rule < policy_rules,
+            Self::Existing => rule >= policy_rules,
+        }
+    }
+}
+
 /// Counts of one rule.
 #[derive(Clone, Debug, Default)]
 pub struct RuleTally {
@@ -109,8 +122,11 @@ pub struct RuleTally {
 }
 
 /// Counts of a pass.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
+    act: Act,
+    /// How many of the rules are the policy's; timeouts applied to existing entries follow.
+    policy_rules: usize,
     /// By rule index, as in [`Verdict::rule`].
     pub rules: Vec<RuleTally>,
     /// Flows that each protect rule kept from a rule.
@@ -122,8 +138,10 @@ pub struct Tally {
 impl Tally {
     /// All zero.
     #[must_use]
-    pub fn new(judge: &Judge<'_>) -> Self {
+    pub fn new(judge: &Judge<'_>, act: Act) -> Self {
         Self {
+            act,
+            policy_rules: judge.rules.len(),
             rules: vec![RuleTally::default(); judge.rule_count()],
             protected: vec![0; judge.policy().protect.len()],
             groups: judge
@@ -168,6 +186,23 @@ impl Tally {
             }));
     }
 
+    /// Takes the counts of timeouts applied to existing entries from a later pass over those alone.
+    pub fn adopt_existing(&mut self, later: Self) {
+        let mine = self.rules.drain(..self.policy_rules);
+        self.rules = mine
+            .collect::<Vec<_>>()
+            .into_iter()
+            .chain(later.rules.into_iter().skip(self.policy_rules))
+            .collect();
+        for (mine, theirs) in self.protected.iter_mut().zip(later.protected) {
+            *mine += theirs;
+        }
+    }
+
+    fn concerns(&self, rule: u16) -> bool {
+        self.act.concerns(usize::from(rule), self.policy_rules)
+    }
+
     /// Settles the flows whose claim waited for the size of a group; gives back those to change.
     pub fn resolve(&mut self, judge: &Judge<'_>) -> Vec<Selected> {
         for (index, judged) in judge.rules.iter().enumerate() {
@@ -197,6 +232,9 @@ impl Tally {
     }
 
     fn settle(&mut self, judge: &Judge<'_>, step: Selected, selected: &mut Vec<Selected>) {
+        if !self.concerns(step.rule) {
+            return;
+        }
         let fate = unpack(step.fate, step.offset);
         self.count(step.rule, fate);
         if fate == Fate::Select {
@@ -257,7 +295,6 @@ impl LeftCounts {
 /// The visitor of a pass.
 pub struct Scan<'j, 'p, S> {
     judge: &'j Judge<'p>,
-    act: Act,
     tally: Tally,
     sink: S,
     streams: Vec<bool>,
@@ -265,17 +302,11 @@ pub struct Scan<'j, 'p, S> {
 }
 
 impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
-    /// A pass over everything.
-    pub fn new(judge: &'j Judge<'p>, sink: S) -> Self {
-        Self::of(judge, Act::All, sink)
-    }
-
-    /// A pass over one kind of work.
-    pub fn of(judge: &'j Judge<'p>, act: Act, sink: S) -> Self {
+    /// A pass over this kind of work.
+    pub fn new(judge: &'j Judge<'p>, act: Act, sink: S) -> Self {
         Self {
             judge,
-            act,
-            tally: Tally::new(judge),
+            tally: Tally::new(judge, act),
             sink,
             streams: (0..judge.rule_count())
                 .map(|rule| judge.streams(rule))
@@ -284,18 +315,13 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
         }
     }
 
-    /// The counts, once the dump has ended.
-    pub fn into_tally(self) -> Tally {
-        self.tally
-    }
-
     /// Counts and sink, once the dump has ended.
     pub fn into_parts(self) -> (Tally, S) {
         (self.tally, self.sink)
     }
 
     fn settle(&mut self, verdict: Verdict, record: &Record<'_>) {
-        if !self.concerns(verdict.rule) {
+        if !self.tally.concerns(verdict.rule) {
             return;
         }
         self.tally.count(verdict.rule, verdict.fate);
@@ -317,14 +343,6 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
             let step = self.sink.later(deletes, record);
             self.sink
                 .keep(self.selected(verdict, record, NO_GROUP, step));
-        }
-    }
-
-    fn concerns(&self, rule: u16) -> bool {
-        match self.act {
-            Act::All => true,
-            Act::Rules => usize::from(rule) < self.judge.rules.len(),
-            Act::Existing => usize::from(rule) >= self.judge.rules.len(),
         }
     }
 
@@ -411,7 +429,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                 }
             }
         }
-        if claim.is_none() && self.act != Act::Rules && !judge.existing.is_empty() {
+        if claim.is_none() && self.tally.act != Act::Rules && !judge.existing.is_empty() {
             let facts = *facts.get_or_insert_with(|| judge.facts(record));
             claim = judge.existing(facts, &record.flow);
         }

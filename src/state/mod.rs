@@ -25,7 +25,7 @@ use crate::observe::Netns;
 pub use audit::RunName;
 pub use lock::Lock;
 pub use memory::Memory;
-pub use undo::{Deleted, UndoReader, UndoWriter};
+pub use undo::{Deleted, UndoReader, UndoWriter, frame, mark};
 
 /// State of one network namespace.
 #[derive(Clone, Debug)]

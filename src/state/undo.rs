@@ -1,10 +1,11 @@
 //! Deleted entries in re-creatable form.
 //!
-//! `RUN.flows` holds netlink messages just as the kernel dumped them, each behind four bytes of
-//! length and four of milliseconds since the run began (both little-endian). `RUN.sent` holds the
-//! offsets (eight bytes each) of those whose delete was handed to the kernel, with the index of the
-//! rule (two bytes). Both grow before the batch that they describe is sent; a message that was
-//! written but never sent has no offset and is not put back.
+//! `RUN.flows` holds netlink messages just as the kernel dumped them, each in a frame: four bytes of
+//! length, four of milliseconds since the run began, two of the rule's index (all little-endian;
+//! 65,535 while that is open). `RUN.sent` holds the offsets (eight bytes each) of those whose delete
+//! was handed to the kernel, with the index of the rule (two bytes). Both grow before the batch that
+//! they describe is sent; a message that was written but never sent has no offset and is not put
+//! back.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -13,11 +14,11 @@ use std::path::PathBuf;
 
 use super::{RunName, State, StateError};
 
-const FRAME: usize = 8;
+const FRAME: usize = 10;
 const SENT: usize = 10;
 const BUFFER: usize = 256 * 1024;
 /// Longer than any message of a dump; a length above this is damage.
-const LONGEST: u32 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 /// Writes the undo files of one run.
 #[derive(Debug)]
@@ -25,33 +26,66 @@ pub struct UndoWriter {
     flows: BufWriter<File>,
     sent: BufWriter<File>,
     end: u64,
+    scratch: Vec<u8>,
+}
+
+/// The rule of a frame whose claim is not settled yet.
+const OPEN: u16 = u16::MAX;
+
+/// Appends a frame to a batch's record; [`UndoWriter::append_sent`] takes it.
+pub fn frame(record: &mut Vec<u8>, message: &[u8], at_ms: u32, rule: u16) {
+    let length = u32::try_from(message.len()).expect("a netlink message is shorter than 2^32");
+    record.extend_from_slice(&length.to_le_bytes());
+    record.extend_from_slice(&at_ms.to_le_bytes());
+    record.extend_from_slice(&rule.to_le_bytes());
+    record.extend_from_slice(message);
+}
+
+/// Appends what says that a kept message is about to be sent; [`UndoWriter::mark_sent`] takes it.
+pub fn mark(record: &mut Vec<u8>, offset: u64, rule: u16) {
+    record.extend_from_slice(&offset.to_le_bytes());
+    record.extend_from_slice(&rule.to_le_bytes());
 }
 
 impl UndoWriter {
-    /// Keeps one message; gives its offset.
+    /// Keeps one message whose delete may still be refused; gives its offset.
     ///
     /// # Errors
     /// Where it cannot be written; then nothing may be deleted.
     pub fn keep(&mut self, message: &[u8], at_ms: u32) -> io::Result<u64> {
-        let length = u32::try_from(message.len())
-            .ok()
-            .filter(|&length| length <= LONGEST)
-            .ok_or(io::ErrorKind::InvalidInput)?;
         let offset = self.end;
-        self.flows.write_all(&length.to_le_bytes())?;
-        self.flows.write_all(&at_ms.to_le_bytes())?;
-        self.flows.write_all(message)?;
-        self.end += u64::from(length) + FRAME as u64;
+        self.scratch.clear();
+        frame(&mut self.scratch, message, at_ms, OPEN);
+        self.flows.write_all(&self.scratch)?;
+        self.end += self.scratch.len() as u64;
         Ok(offset)
     }
 
-    /// Says that the delete of a kept message is about to be sent.
+    /// Keeps the frames of a batch that is about to be sent.
     ///
     /// # Errors
-    /// Where it cannot be written; then it may not be sent.
-    pub fn sent(&mut self, offset: u64, rule: u16) -> io::Result<()> {
-        self.sent.write_all(&offset.to_le_bytes())?;
-        self.sent.write_all(&rule.to_le_bytes())
+    /// Where they cannot be written; then the batch may not be sent.
+    pub fn append_sent(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.flows.write_all(frames)?;
+        let mut rest = frames;
+        while let Some((head, after)) = rest.split_first_chunk::<FRAME>() {
+            let (length, _, rule) = head_fields(*head);
+            self.scratch.clear();
+            mark(&mut self.scratch, self.end, rule);
+            self.sent.write_all(&self.scratch)?;
+            self.end += (FRAME + length) as u64;
+            rest = after.get(length..).unwrap_or_default();
+        }
+        self.flush()
+    }
+
+    /// Says that the deletes of kept messages are about to be sent.
+    ///
+    /// # Errors
+    /// Where that cannot be written; then the batch may not be sent.
+    pub fn mark_sent(&mut self, marks: &[u8]) -> io::Result<()> {
+        self.sent.write_all(marks)?;
+        self.flush()
     }
 
     /// Hands everything to the kernel: from here on it outlives this process. No fsync, since the
@@ -59,7 +93,7 @@ impl UndoWriter {
     ///
     /// # Errors
     /// Where that fails; then the batch may not be sent.
-    pub fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.flows.flush()?;
         self.sent.flush()
     }
@@ -102,21 +136,19 @@ impl UndoReader {
             return Ok(None);
         }
         self.flows.seek(SeekFrom::Start(offset))?;
-        let mut frame = [0; FRAME];
-        self.flows.read_exact(&mut frame)?;
-        let (length, at_ms) = frame.split_at(4);
-        let length = u32::from_le_bytes(length.try_into().expect("four of eight bytes"));
-        let at_ms = u32::from_le_bytes(at_ms.try_into().expect("four of eight bytes"));
+        let mut head = [0; FRAME];
+        self.flows.read_exact(&mut head)?;
+        let (length, at_ms, _) = head_fields(head);
         if length > LONGEST {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("undo record at offset {offset} claims {length} bytes"),
             ));
         }
-        if offset + FRAME as u64 + u64::from(length) > self.flows_end {
+        if offset + (FRAME + length) as u64 > self.flows_end {
             return Ok(None);
         }
-        self.buffer.resize(length as usize, 0);
+        self.buffer.resize(length, 0);
         self.flows.read_exact(&mut self.buffer)?;
         Ok(Some(Deleted {
             message: &self.buffer,
@@ -124,6 +156,16 @@ impl UndoReader {
             rule,
         }))
     }
+}
+
+/// Length of the message, milliseconds, rule.
+fn head_fields(head: [u8; FRAME]) -> (usize, u32, u16) {
+    let [l0, l1, l2, l3, t0, t1, t2, t3, r0, r1] = head;
+    (
+        u32::from_le_bytes([l0, l1, l2, l3]) as usize,
+        u32::from_le_bytes([t0, t1, t2, t3]),
+        u16::from_le_bytes([r0, r1]),
+    )
 }
 
 /// Fills the buffer, or says that the file ended before; a torn end is an end.
@@ -161,6 +203,7 @@ impl State {
             flows: BufWriter::with_capacity(BUFFER, create(self.undo_flows_path(run))?),
             sent: BufWriter::with_capacity(BUFFER, create(self.undo_sent_path(run))?),
             end: 0,
+            scratch: Vec::new(),
         })
     }
 
@@ -207,9 +250,13 @@ mod tests {
         let first = writer.keep(b"first", 2).unwrap();
         let second = writer.keep(b"second", 3).unwrap();
         assert_eq!(kept, 0);
-        writer.sent(second, 9).unwrap();
-        writer.sent(first, 8).unwrap();
-        writer.flush().unwrap();
+        let mut frames = Vec::new();
+        frame(&mut frames, b"streamed", 4, 7);
+        writer.append_sent(&frames).unwrap();
+        let mut marks = Vec::new();
+        mark(&mut marks, second, 9);
+        mark(&mut marks, first, 8);
+        writer.mark_sent(&marks).unwrap();
         (root, state, run)
     }
 
@@ -225,7 +272,11 @@ mod tests {
     #[test]
     fn only_what_was_sent_comes_back_in_the_order_of_sending() {
         let (_root, state, run) = written();
-        let expected = vec![(b"second".to_vec(), 3, 9), (b"first".to_vec(), 2, 8)];
+        let expected = vec![
+            (b"streamed".to_vec(), 4, 7),
+            (b"second".to_vec(), 3, 9),
+            (b"first".to_vec(), 2, 8),
+        ];
         assert_eq!(read(&state, &run), expected);
     }
 
@@ -235,10 +286,11 @@ mod tests {
         let path = state.undo_sent_path(&run);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-        assert_eq!(read(&state, &run).len(), 1);
+        assert_eq!(read(&state, &run).len(), 2);
         let path = state.undo_flows_path(&run);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        // The torn frame is the streamed one, the first that was sent.
         assert!(read(&state, &run).is_empty());
     }
 }

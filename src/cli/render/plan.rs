@@ -317,6 +317,7 @@ pub(crate) fn refused(refusal: &Refusal) -> String {
             "`ct timeout` objects may exist for this protocol: refused unless listed by key"
                 .to_owned()
         }
+        Refusal::NotInForce => "the timeout could not be brought into force".to_owned(),
         Refusal::OnHold { run } => {
             format!("on hold since run {run} was undone: `apply --release` ends that")
         }
