@@ -1,11 +1,16 @@
 //! conntidy keeps a Linux connection tracking table the way a declarative policy says.
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
-//! [`flow`], [`observe`], [`history`], [`policy`].
+//! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
+//! [`impact`].
 
 pub mod cli;
 pub mod flow;
+pub mod group;
 pub mod history;
+pub mod idle;
+pub mod impact;
+pub mod matcher;
 pub mod observe;
 pub mod policy;
 pub mod tunable;

@@ -234,6 +234,17 @@ pub enum Governing {
     Fixed(u32),
 }
 
+impl Governing {
+    /// What histories call it: the sysctl's name, or one of the same form for a constant.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sysctl(name) => name,
+            Self::Fixed(_) => "nf_conntrack_tcp_timeout_syn_sent2",
+        }
+    }
+}
+
 /// Which timeout governs a flow, by protocol and state; `None` where that cannot be told.
 ///
 /// TCP and SCTP need the state; UDP needs the status (`udp_timeout_stream` governs assured flows

@@ -7,8 +7,10 @@ use ipnet::IpNet;
 
 use crate::flow::{Family, Protocol, status::StatusWord};
 
+mod members;
 mod seconds;
 
+pub use members::Members;
 pub use seconds::Seconds;
 
 /// The default grace of `expire`: 2 h 4 min, the shortest established timeout that RFC 5382

@@ -4,6 +4,15 @@
 //! like idleness. The history of one namespace and boot says which values governed when, and when
 //! conntidy itself set the timers of entries. All times are nanoseconds since boot (`uptime_ns`).
 
+mod clock;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{AgeDoubt, Clock};
+pub use record::LONGEST_RECORD;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
