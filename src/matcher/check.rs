@@ -308,14 +308,15 @@ impl Terms {
 
     fn eval(&self, flow: &Flow, field: AddressField) -> Truth {
         let family = flow.family;
-        let reply_src = || match flow.present.contains(Present::REPLY) {
-            true => self.contains(family, &flow.reply.src),
-            false => Truth::Unknown,
+        let reply = |address| {
+            if flow.present.contains(Present::REPLY) {
+                self.contains(family, address)
+            } else {
+                Truth::Unknown
+            }
         };
-        let reply_dst = || match flow.present.contains(Present::REPLY) {
-            true => self.contains(family, &flow.reply.dst),
-            false => Truth::Unknown,
-        };
+        let reply_src = || reply(&flow.reply.src);
+        let reply_dst = || reply(&flow.reply.dst);
         match field {
             AddressField::Src => self.contains(family, &flow.orig.src),
             AddressField::Dst => self.contains(family, &flow.orig.dst),

@@ -11,7 +11,9 @@ use crate::flow::{
     status::STATUS_WORDS,
 };
 use crate::idle::{Grade, Idle};
-use crate::policy::{AddressField, AddressTerm, NatWord, PathWord, PortField, Predicate, Test};
+use crate::policy::{
+    AddressField, AddressTerm, NatWord, PathWord, PortField, Predicate, Seconds, Test,
+};
 
 /// One field of a predicate, applied to one flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +120,8 @@ fn range<T: Display + PartialEq>((low, high): &(T, T)) -> String {
     }
 }
 
-fn mark((value, mask): &(u32, u32)) -> String {
-    if *mask == u32::MAX {
+fn mark((value, mask): (u32, u32)) -> String {
+    if mask == u32::MAX {
         format!("{value:#x}")
     } else {
         format!("{value:#x}/{mask:#x}")
@@ -163,7 +165,7 @@ fn wanted(test: &Test, context: &Context<'_>) -> String {
             PathWord::Input => "input",
             PathWord::Output => "output",
         })),
-        Test::Mark(marks) => list(marks.iter().map(mark)),
+        Test::Mark(marks) => list(marks.iter().copied().map(mark)),
         Test::Zone(zones) | Test::OrigZone(zones) | Test::ReplyZone(zones) => list(zones),
         Test::Label(labels) => list(labels),
         Test::Helper(names) => list(names),
@@ -181,7 +183,7 @@ fn wanted(test: &Test, context: &Context<'_>) -> String {
 /// What the flow has for a test's field; `None` where that is not known.
 fn found(test: &Test, context: &Context<'_>, flow: &Flow, extra: &Extra<'_>) -> Option<String> {
     let reply = flow.present.contains(Present::REPLY).then_some(&flow.reply);
-    let seconds = |ns: u64| crate::policy::Seconds(ns / 1_000_000_000).to_string();
+    let seconds = |ns: u64| Seconds(ns / 1_000_000_000).to_string();
     Some(match test {
         Test::Family(_) => flow.family.to_string(),
         Test::Protocol(_) => flow.protocol.to_string(),
@@ -204,12 +206,13 @@ fn found(test: &Test, context: &Context<'_>, flow: &Flow, extra: &Extra<'_>) -> 
         Test::Port(PortField::Dst, _) => flow.orig.dst_port.to_string(),
         Test::Port(PortField::ReplySrc, _) => reply?.src_port.to_string(),
         Test::Port(PortField::ReplyDst, _) => reply?.dst_port.to_string(),
-        Test::Port(PortField::Either, _) => list([flow.orig.src_port, flow.orig.dst_port]),
         Test::IcmpType(_) | Test::IcmpCode(_) if !is_icmp(flow) => return None,
         Test::IcmpType(_) => flow.orig.icmp_type().to_string(),
         Test::IcmpCode(_) => flow.orig.icmp_code().to_string(),
         Test::GreKey(_) if flow.protocol != Protocol::GRE => return None,
-        Test::GreKey(_) => list([flow.orig.src_port, flow.orig.dst_port]),
+        Test::Port(PortField::Either, _) | Test::GreKey(_) => {
+            list([flow.orig.src_port, flow.orig.dst_port])
+        }
         Test::Nat(_) => match (flow.is_src_nat()?, flow.is_dst_nat()?) {
             (true, true) => "src, dst".to_owned(),
             (true, false) => "src".to_owned(),
@@ -236,7 +239,7 @@ fn found(test: &Test, context: &Context<'_>, flow: &Flow, extra: &Extra<'_>) -> 
         },
         Test::Helper(_) => extra.helper.unwrap_or("none").to_owned(),
         Test::IdleFor(_) | Test::RemainingAbove(_) | Test::RemainingBelow(_) => {
-            let left = crate::policy::Seconds(flow.remaining()?.into());
+            let left = Seconds(flow.remaining()?.into());
             match test {
                 Test::IdleFor(_) => format!("{left} left"),
                 _ => left.to_string(),
@@ -308,7 +311,7 @@ fn why(test: &Test, context: &Context<'_>, flow: &Flow, idle: Option<Idle>) -> S
             _ => match context.evidence.covered_at(flow, *seconds) {
                 Some(at_ns) => {
                     let wait = at_ns.saturating_sub(context.header.uptime_ns);
-                    let wait = crate::policy::Seconds(wait.div_ceil(1_000_000_000));
+                    let wait = Seconds(wait.div_ceil(1_000_000_000));
                     format!(
                         "presumed, not proven: the history of its timeout covers {seconds} in {wait}"
                     )
