@@ -4,6 +4,7 @@
 //! [`flow`], [`observe`], [`history`], [`policy`].
 
 pub mod cli;
+pub mod config;
 pub mod flow;
 pub mod history;
 pub mod observe;

@@ -7,9 +7,29 @@ use ipnet::IpNet;
 
 use crate::flow::{Family, Protocol, status::StatusWord};
 
+pub mod diagnostic;
+mod document;
+mod key;
+pub mod layers;
+pub mod leaf;
+pub mod load;
+mod match_table;
+mod members;
+mod predicate;
+mod quantity;
 mod seconds;
+mod shape;
+pub mod term;
+mod text;
+mod tree;
+mod validate;
 
+pub use document::Document;
+pub use key::KeyPath;
+pub use members::Members;
+pub use quantity::{Bytes, Count, Pace};
 pub use seconds::Seconds;
+pub use text::{SpanIndex, Text, TextKind};
 
 /// The default grace of `expire`: 2 h 4 min, the shortest established timeout that RFC 5382
 /// (REQ-5) allows a NAT.

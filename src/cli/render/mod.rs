@@ -1,1 +1,3 @@
 //! Results for people and programs; one file a thing that is shown.
+
+pub(super) mod diagnostics;
