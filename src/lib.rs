@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod config;
 pub mod flow;
 pub mod group;
 pub mod history;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::commands::check::CheckArgs;
+use super::commands::schema::SchemaArgs;
 use super::terminal::Color;
 
 /// Keeps a Linux connection tracking table the way a declarative policy says.
@@ -53,4 +55,9 @@ pub struct PolicySource {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Validate policies; needs no root, no kernel and no network
+    Check(CheckArgs),
+    /// Print the JSON Schema of a document
+    Schema(SchemaArgs),
+}

@@ -6,13 +6,13 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 /// Exit code of a wrong command line (`EX_USAGE`).
-pub const USAGE: u8 = 64;
+pub(super) const USAGE: u8 = 64;
 /// Exit code when another run holds the lock (`EX_TEMPFAIL`).
-pub const BUSY: u8 = 75;
+pub(super) const BUSY: u8 = 75;
 /// Exit code when a privilege is missing (`EX_NOPERM`).
-pub const PERMISSION: u8 = 77;
+pub(super) const PERMISSION: u8 = 77;
 /// Exit code of an invalid policy (`EX_CONFIG`).
-pub const POLICY: u8 = 78;
+pub(super) const POLICY: u8 = 78;
 
 /// What a command that came to its end has to report. Several may hold at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,6 +130,23 @@ impl CliError {
         }
         for text in &self.hints {
             anstream::eprintln!("{hint}hint{hint:#}: {text}");
+        }
+    }
+}
+
+impl From<crate::config::ConfigError> for CliError {
+    fn from(error: crate::config::ConfigError) -> Self {
+        use crate::config::ConfigError;
+        let message = error.to_string();
+        match error {
+            ConfigError::Unreadable { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Self::permission(message).because(source)
+            }
+            ConfigError::Unreadable { source, .. } => Self::policy(message).because(source),
+            ConfigError::Absent { .. } => Self::policy(message)
+                .hint("name one with `--policy FILE`, or start from one of the examples"),
         }
     }
 }

@@ -25,6 +25,16 @@ pub fn choose_color(color: Color) {
     .write_global();
 }
 
+/// Columns of text that is folded to fit: those of the terminal on stdout, else 100.
+#[must_use]
+pub fn width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .map(|size| usize::from(size.ws_col))
+        .ok()
+        .filter(|columns| *columns >= 40)
+        .unwrap_or(100)
+}
+
 /// A line on stderr that tells what is being done, from the first second on; nothing where stderr
 /// is no terminal, as in a pipe or under systemd.
 pub struct Progress {

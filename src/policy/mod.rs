@@ -7,11 +7,29 @@ use ipnet::IpNet;
 
 use crate::flow::{Family, Protocol, status::StatusWord};
 
+pub mod diagnostic;
+mod document;
+mod key;
+pub mod layers;
+pub mod leaf;
+pub mod load;
+mod match_table;
 mod members;
+mod predicate;
+mod quantity;
 mod seconds;
+mod shape;
+pub mod term;
+mod text;
+mod tree;
+mod validate;
 
+pub use document::Document;
+pub use key::KeyPath;
 pub use members::Members;
+pub use quantity::{Bytes, Count, Pace};
 pub use seconds::Seconds;
+pub use text::{SpanIndex, Text, TextKind};
 
 /// The default grace of `expire`: 2 h 4 min, the shortest established timeout that RFC 5382
 /// (REQ-5) allows a NAT.
@@ -76,9 +94,6 @@ impl Percent {
     pub const ALL: Self = Self(10_000);
 
     /// This share of a count, rounded down.
-    ///
-    /// # Panics
-    /// Never: at most the whole of a `u64` fits in one.
     #[must_use]
     pub fn of(self, count: u64) -> u64 {
         u64::try_from(u128::from(count) * u128::from(self.0) / 10_000)

@@ -1,9 +1,15 @@
 //! One file a command: its arguments and what it does.
 
-use super::args::Cli;
+pub(super) mod check;
+pub(super) mod schema;
+
+use super::args::{Cli, Command};
 use super::{CliError, Outcome};
 
 /// Runs the chosen command.
 pub(super) fn run(cli: &Cli) -> Result<Outcome, CliError> {
-    match cli.command {}
+    match &cli.command {
+        Command::Check(args) => check::run(args),
+        Command::Schema(args) => schema::run(args),
+    }
 }

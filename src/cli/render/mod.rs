@@ -1,4 +1,5 @@
 //! Results for people and programs; one file a thing that is shown.
 
-pub(crate) mod number;
-pub(crate) mod plan;
+pub(super) mod diagnostics;
+pub(super) mod number;
+pub(super) mod plan;

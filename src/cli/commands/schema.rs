@@ -1,0 +1,71 @@
+//! `conntidy schema`: JSON Schemas of what is read and written.
+
+use std::io::Write;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use schemars::{Schema, schema_for};
+use serde_json::Value;
+
+use super::check::CheckJson;
+use crate::cli::{CliError, Outcome};
+use crate::policy::Document;
+
+/// Every document that has a schema, and how to make it.
+const SCHEMAS: &[(&str, fn() -> Schema)] = &[
+    ("policy", || schema_for!(Document)),
+    ("check", || schema_for!(CheckJson)),
+];
+
+/// Arguments of `conntidy schema`.
+#[derive(Args, Clone, Debug)]
+pub struct SchemaArgs {
+    /// Which document
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(SCHEMAS.iter().map(|(name, _)| *name)))]
+    pub name: String,
+}
+
+/// Prints one schema on stdout.
+pub(super) fn run(args: &SchemaArgs) -> Result<Outcome, CliError> {
+    let schema = SCHEMAS
+        .iter()
+        .find(|(name, _)| *name == args.name)
+        .map(|(_, make)| make().to_value())
+        .ok_or_else(|| CliError::usage(format!("there is no schema `{}`", args.name)))?;
+    let text = serde_json::to_string_pretty(&without_null(schema))
+        .map_err(|error| CliError::failed("the schema has no JSON form").because(error))?;
+    writeln!(std::io::stdout().lock(), "{text}")?;
+    Ok(Outcome::default())
+}
+
+/// Optional keys are left out, never null: TOML has no null, and JSON documents omit them.
+fn without_null(schema: Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let mut map: serde_json::Map<_, _> = map
+                .into_iter()
+                .map(|(key, value)| (key, without_null(value)))
+                .collect();
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(alternatives)) = map.get_mut("anyOf") {
+                alternatives.retain(|schema| *schema != serde_json::json!({ "type": "null" }));
+                if let [Value::Object(only)] = alternatives.as_slice() {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    for (key, value) in only {
+                        map.entry(key).or_insert(value);
+                    }
+                }
+            }
+            Value::Object(map)
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_null).collect()),
+        other => other,
+    }
+}

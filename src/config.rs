@@ -1,0 +1,202 @@
+//! Finds and reads the files that make up a policy.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::policy::diagnostic::{Code, Diagnostic, Part, Severity};
+use crate::policy::load::{self, Loaded as Read};
+use crate::policy::{KeyPath, Members, Policy, SetSource, SpanIndex, Text};
+
+/// Where configuration is looked for; later directories win.
+const DIRECTORIES: [&str; 3] = ["usr/lib", "run", "etc"];
+
+/// Which policy.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// This file alone; otherwise the system's `policy.toml` and its drop-ins.
+    pub file: Option<PathBuf>,
+    /// Arguments of `--set`, in order.
+    pub assignments: Vec<String>,
+    /// The system's files are looked for below this directory; `/` on a running system.
+    pub root: PathBuf,
+}
+
+/// A policy with everything that reading it told.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The policy; `None` where a diagnostic is an error.
+    pub policy: Option<Policy>,
+    /// Members of the policy's sets, in the same order; empty without a policy.
+    pub members: Vec<Members>,
+    /// Mistakes and doubts.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts to which the diagnostics' places refer.
+    pub texts: Vec<Text>,
+    /// Where each key stands, for what is found out later.
+    pub spans: SpanIndex,
+}
+
+/// Why there is nothing to validate.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("{} could not be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system has no policy.
+    #[error("there is no policy: none of {} exists", searched.join(", "))]
+    Absent {
+        /// Where it was looked for.
+        searched: Vec<String>,
+    },
+}
+
+/// Finds, reads and validates a policy, and reads the files of its sets.
+///
+/// # Errors
+/// Where a file that was named or found cannot be read, or there is none. Mistakes in a policy are
+/// no error here but diagnostics.
+pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
+    let mut texts = Vec::new();
+    let mut unreadable = Vec::new();
+    for path in files(source)? {
+        let bytes = fs::read(&path).map_err(|source| ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        let name = path.display().to_string();
+        let content = match String::from_utf8(bytes) {
+            Ok(content) => content,
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let content = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                unreadable.push((texts.len(), at));
+                content
+            }
+        };
+        texts.push(Text::file(name, content));
+    }
+    texts.extend(source.assignments.iter().map(Text::assignment));
+    let Read {
+        mut policy,
+        mut diagnostics,
+        spans,
+    } = load::load(&texts);
+    for (text, at) in unreadable {
+        policy = None;
+        diagnostics.insert(0, load::not_utf8(text, at));
+    }
+    let mut members = Vec::new();
+    if let Some(policy) = &policy {
+        for set in &policy.sets {
+            members.push(read_members(&set.source, &set.name, &spans, &texts));
+        }
+        let mut found: Vec<_> = policy
+            .sets
+            .iter()
+            .zip(&members)
+            .filter_map(|(set, members)| unreadable_set(&set.name, members))
+            .collect();
+        spans.locate(&mut found);
+        diagnostics.extend(found);
+    }
+    Ok(Loaded {
+        policy,
+        members,
+        diagnostics,
+        texts,
+        spans,
+    })
+}
+
+impl Loaded {
+    /// Whether the policy cannot be used.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+fn unreadable_set(name: &str, members: &Members) -> Option<Diagnostic> {
+    let error = members.error.as_ref()?;
+    let key = KeyPath::of(["sets", name, "file"]);
+    Some(
+        Diagnostic::warning(
+            Code::UnreadableSet,
+            key,
+            format!("the set `@{name}` cannot be read here: {error}"),
+        )
+        .help("every rule that uses it is refused while that is so"),
+    )
+}
+
+fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text]) -> Members {
+    match source {
+        SetSource::Addresses(prefixes) => Members {
+            prefixes: prefixes.clone(),
+            error: None,
+        },
+        SetSource::Local => Members::default(),
+        SetSource::File(file) => {
+            let key = KeyPath::of(["sets", name, "file"]);
+            let beside = spans
+                .find(&key, Part::Value)
+                .and_then(|place| Path::new(&texts.get(place.text)?.name).parent());
+            let path = beside.unwrap_or(Path::new("")).join(file);
+            match fs::read_to_string(&path) {
+                Ok(text) => {
+                    let mut members = Members::parse(&text);
+                    members.error = members
+                        .error
+                        .map(|error| format!("{}, {error}", path.display()));
+                    members
+                }
+                Err(error) => Members::unreadable(format!("{}: {error}", path.display())),
+            }
+        }
+    }
+}
+
+/// The files of a policy, lowest layer first.
+fn files(source: &Source) -> Result<Vec<PathBuf>, ConfigError> {
+    if let Some(file) = &source.file {
+        return Ok(vec![file.clone()]);
+    }
+    let roots: Vec<_> = DIRECTORIES
+        .iter()
+        .map(|directory| source.root.join(directory))
+        .collect();
+    let main = liboverdrop::scan(&roots, "conntidy", &["toml"], true)
+        .into_iter()
+        .find(|(name, _)| name == "policy.toml");
+    let drop_ins = liboverdrop::scan(&roots, "conntidy/policy.d", &["toml"], true);
+    let files: Vec<_> = main
+        .into_iter()
+        .chain(drop_ins)
+        .map(|(_, path)| path)
+        .collect();
+    if files.is_empty() {
+        return Err(ConfigError::Absent {
+            searched: roots
+                .iter()
+                .rev()
+                .flat_map(|root| {
+                    let directory = root.join("conntidy");
+                    [
+                        directory.join("policy.toml"),
+                        directory.join("policy.d/*.toml"),
+                    ]
+                })
+                .map(|path| path.display().to_string())
+                .collect(),
+        });
+    }
+    Ok(files)
+}
