@@ -86,6 +86,8 @@ pub struct SweepOptions {
     /// Messages a batch, instead of what the room for answers holds. Above that, answers of
     /// failed changes get lost, and their outcome is counted as unknown.
     pub batch_messages: Option<NonZeroU32>,
+    /// Bytes of receive buffer to ask for, instead of 2 MiB.
+    pub receive_bytes: Option<usize>,
 }
 
 impl std::fmt::Debug for SweepOptions {
@@ -94,6 +96,7 @@ impl std::fmt::Debug for SweepOptions {
             .field("pace", &self.pace)
             .field("before", &self.before.is_some())
             .field("batch_messages", &self.batch_messages)
+            .field("receive_bytes", &self.receive_bytes)
             .finish()
     }
 }
@@ -146,7 +149,8 @@ impl Sweep {
     pub fn start(options: SweepOptions) -> Result<Self, SweepError> {
         let mut socket = Socket::netfilter()?;
         stats::table(&mut socket)?;
-        let room = socket.widen_receive(RECEIVE_BYTES) / ANSWER_ROOM;
+        let room =
+            socket.widen_receive(options.receive_bytes.unwrap_or(RECEIVE_BYTES)) / ANSWER_ROOM;
         let send = socket.widen_send(SEND_BYTES);
         // One is for the acknowledgement.
         let mut messages = u32::try_from(room.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -5,12 +5,13 @@ mod dump;
 mod fixture;
 mod flows;
 mod header;
+mod namespace;
 mod round_trip;
 mod sweep;
 
 use std::process::ExitCode;
 
-use conntidy::kernel::namespace;
+use conntidy::kernel::namespace::{private, within_new};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test's body, called within a namespace of its own.
@@ -31,12 +32,18 @@ macro_rules! trials {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
-    let refusal = namespace::private().err();
-    let trials = [dump::all(), header::all(), round_trip::all(), sweep::all()]
-        .into_iter()
-        .flatten()
-        .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))
-        .collect();
+    let refusal = private().err();
+    let trials = [
+        dump::all(),
+        header::all(),
+        namespace::all(),
+        round_trip::all(),
+        sweep::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -45,6 +52,6 @@ fn trial(name: String, body: Body, refusal: Option<String>) -> Trial {
         if let Some(refusal) = refusal {
             return fixture::skip(&name, &refusal);
         }
-        namespace::within_new(body).map_err(|error| Failed::from(error.to_string()))?
+        within_new(body).map_err(|error| Failed::from(error.to_string()))?
     })
 }
