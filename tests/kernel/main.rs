@@ -1,11 +1,13 @@
 //! Tests against the real kernel, as an ordinary user: one user namespace for the process, one
 //! network namespace for each test. Nothing of the host's is touched.
 
+mod capture;
 mod dump;
 mod fixture;
 mod flows;
 mod header;
 mod namespace;
+mod oracle;
 mod round_trip;
 mod sweep;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
     let refusal = private().err();
     let trials = [
+        capture::all(),
         dump::all(),
         header::all(),
         namespace::all(),
