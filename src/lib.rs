@@ -2,6 +2,8 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`].
+//!
+//! The edge, which touches Linux: [`kernel`].
 
 pub mod flow;
 pub mod history;

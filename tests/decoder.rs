@@ -1,4 +1,5 @@
 //! The decoder on captured messages and on any bytes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "kernel/oracle.rs"]
 mod oracle;
@@ -215,7 +216,7 @@ fn a_master_is_noticed() {
     let message = &captured_messages()[0];
     let mut parts = attributes(message);
     let mut master = parts[0].clone();
-    master[2..4].copy_from_slice(&(14u16 | 0x8000).to_ne_bytes());
+    master[2..4].copy_from_slice(&(0x800e_u16).to_ne_bytes());
     parts.push(master);
     let with = message_of(message, &parts);
     assert!(

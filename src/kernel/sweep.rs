@@ -45,8 +45,8 @@ const SEND_BYTES: usize = 1024 * 1024;
 /// Full batches that may wait for the sender.
 const WAITING: usize = 2;
 
-/// Longest burst of a paced sweep.
-const BURST: Duration = Duration::from_millis(50);
+/// Batches a second of a paced sweep, at least: what each may do at once is short.
+const BURSTS: u32 = 20;
 
 const OPERATION: &str = "send a batch of changes over ctnetlink";
 
@@ -110,6 +110,8 @@ struct Batch {
     /// Sequence number of the first message; the others follow it.
     sequence: u32,
     changes: Vec<(u32, FlowKey)>,
+    /// As many as `changes`.
+    messages: u32,
     record: Vec<u8>,
 }
 
@@ -117,6 +119,7 @@ impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
         self.changes.clear();
+        self.messages = 0;
         self.record.clear();
     }
 }
@@ -158,9 +161,7 @@ impl Sweep {
             messages = wanted.get();
         }
         if let Some(pace) = options.pace {
-            let bursts = u32::try_from(Duration::from_secs(1).as_millis() / BURST.as_millis())
-                .expect("a second has few bursts");
-            messages = messages.min(pace.get() / bursts);
+            messages = messages.min(pace.get() / BURSTS);
         }
         let shared = Arc::new(Shared {
             empty: Mutex::new(Vec::new()),
@@ -263,13 +264,14 @@ impl Feeder<'_> {
     /// Adds a change under a tag, by which the tally counts. Waits where the sender is behind.
     pub fn push(&mut self, tag: u32, change: &Change<'_>) {
         let batch = &mut self.batch;
-        let index = u32::try_from(batch.changes.len()).expect("a batch holds few messages");
         batch.last = batch.bytes.len();
-        change.encode(batch.sequence.wrapping_add(index), &mut batch.bytes);
+        let sequence = batch.sequence.wrapping_add(batch.messages);
+        change.encode(sequence, &mut batch.bytes);
         batch.changes.push((tag, change.key()));
+        batch.messages += 1;
         let shared = &self.sweep.shared;
         if batch.bytes.len() + LARGEST_REQUEST > shared.batch_bytes
-            || index + 1 >= shared.batch_messages
+            || batch.messages >= shared.batch_messages
         {
             self.flush();
         }
@@ -338,7 +340,7 @@ impl Sender {
             };
             before(&outgoing).map_err(SweepError::Hook)?;
         }
-        self.wait(batch.changes.len());
+        self.wait(batch.messages);
         let flags = batch.last + 6..batch.last + 8;
         let field: [u8; 2] = batch.bytes[flags.clone()]
             .try_into()
@@ -350,7 +352,7 @@ impl Sender {
         Ok(())
     }
 
-    fn wait(&mut self, changes: usize) {
+    fn wait(&mut self, changes: u32) {
         let Some(pace) = self.pace else {
             return;
         };
@@ -358,7 +360,6 @@ impl Sender {
         if let Some(left) = self.due.checked_duration_since(now) {
             thread::sleep(left);
         }
-        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         self.due = self.due.max(now) + Duration::from_secs(1) * changes / pace.get();
     }
 

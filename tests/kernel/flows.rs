@@ -36,7 +36,7 @@ pub(crate) fn translated(mut flow: Flow, reply_src: &str, reply_dst: &str) -> Fl
     flow
 }
 
-/// An ICMP or ICMPv6 request.
+/// An ICMP request of either family.
 pub(crate) fn icmp(src: &str, dst: &str, kind: u8, code: u8, id: u16) -> Flow {
     let parse = |text: &str| text.parse().expect("an address");
     let orig = Tuple::new(parse(src), parse(dst), id, u16::from_be_bytes([kind, code]));

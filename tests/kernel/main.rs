@@ -1,6 +1,8 @@
 //! Tests against the real kernel, as an ordinary user: one user namespace for the process, one
 //! network namespace for each test. Nothing of the host's is touched.
 
+#![expect(clippy::unnecessary_wraps, reason = "every trial has one signature")]
+
 mod capture;
 mod dump;
 mod fixture;
