@@ -3,6 +3,10 @@
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
 //! [`impact`], [`plan`], [`report`].
+//!
+//! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`].
+//!
+//! Between them: [`apply`]. Above all: [`cli`].
 
 pub mod apply;
 pub mod cli;

@@ -1,5 +1,4 @@
-//! Attribute numbers of ctnetlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h), and the
-//! walk over attributes.
+//! Attribute numbers of ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`), and the walk over attributes.
 
 /// Bits of an attribute's type that are its number; the others are `NLA_F_NESTED` and
 /// `NLA_F_NET_BYTEORDER`. Kernels before 5.2 do not set the first, newer ones do.

@@ -238,7 +238,6 @@ fn put_seq_adjust(out: &mut Vec<u8>, number: u16, adjust: SeqAdjust) {
 fn label_words(labels: u128) -> [u8; 16] {
     let mut bytes = [0; 16];
     for (index, chunk) in (0u32..).zip(bytes.chunks_exact_mut(size_of::<usize>())) {
-        #[expect(clippy::cast_possible_truncation, reason = "one word at a time")]
         let word = (labels >> (index * usize::BITS)) as usize;
         chunk.copy_from_slice(&word.to_ne_bytes());
     }

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 mod attribute;
+pub mod capability;
 pub mod ct_timeout;
 pub mod decode;
 mod decode_tuple;
@@ -16,6 +17,7 @@ pub mod live;
 pub mod message;
 pub mod namespace;
 mod request;
+pub mod session;
 mod socket;
 mod stats;
 pub mod sweep;

@@ -45,8 +45,8 @@ const SEND_BYTES: usize = 1024 * 1024;
 /// Full batches that may wait for the sender.
 const WAITING: usize = 2;
 
-/// Longest burst of a paced sweep.
-const BURST: Duration = Duration::from_millis(50);
+/// Batches a second of a paced sweep, at least: what each may do at once is short.
+const BURSTS: u32 = 20;
 
 const OPERATION: &str = "send a batch of changes over ctnetlink";
 
@@ -86,6 +86,8 @@ pub struct SweepOptions {
     /// Messages a batch, instead of what the room for answers holds. Above that, answers of
     /// failed changes get lost, and their outcome is counted as unknown.
     pub batch_messages: Option<NonZeroU32>,
+    /// Bytes of receive buffer to ask for, instead of 2 MiB.
+    pub receive_bytes: Option<usize>,
 }
 
 impl std::fmt::Debug for SweepOptions {
@@ -94,6 +96,7 @@ impl std::fmt::Debug for SweepOptions {
             .field("pace", &self.pace)
             .field("before", &self.before.is_some())
             .field("batch_messages", &self.batch_messages)
+            .field("receive_bytes", &self.receive_bytes)
             .finish()
     }
 }
@@ -107,6 +110,8 @@ struct Batch {
     /// Sequence number of the first message; the others follow it.
     sequence: u32,
     changes: Vec<(u32, FlowKey)>,
+    /// As many as `changes`.
+    messages: u32,
     record: Vec<u8>,
 }
 
@@ -114,6 +119,7 @@ impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
         self.changes.clear();
+        self.messages = 0;
         self.record.clear();
     }
 }
@@ -146,7 +152,8 @@ impl Sweep {
     pub fn start(options: SweepOptions) -> Result<Self, SweepError> {
         let mut socket = Socket::netfilter()?;
         stats::table(&mut socket)?;
-        let room = socket.widen_receive(RECEIVE_BYTES) / ANSWER_ROOM;
+        let room =
+            socket.widen_receive(options.receive_bytes.unwrap_or(RECEIVE_BYTES)) / ANSWER_ROOM;
         let send = socket.widen_send(SEND_BYTES);
         // One is for the acknowledgement.
         let mut messages = u32::try_from(room.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -154,9 +161,7 @@ impl Sweep {
             messages = wanted.get();
         }
         if let Some(pace) = options.pace {
-            let bursts = u32::try_from(Duration::from_secs(1).as_millis() / BURST.as_millis())
-                .expect("a second has few bursts");
-            messages = messages.min(pace.get() / bursts);
+            messages = messages.min(pace.get() / BURSTS);
         }
         let shared = Arc::new(Shared {
             empty: Mutex::new(Vec::new()),
@@ -259,13 +264,14 @@ impl Feeder<'_> {
     /// Adds a change under a tag, by which the tally counts. Waits where the sender is behind.
     pub fn push(&mut self, tag: u32, change: &Change<'_>) {
         let batch = &mut self.batch;
-        let index = u32::try_from(batch.changes.len()).expect("a batch holds few messages");
         batch.last = batch.bytes.len();
-        change.encode(batch.sequence.wrapping_add(index), &mut batch.bytes);
+        let sequence = batch.sequence.wrapping_add(batch.messages);
+        change.encode(sequence, &mut batch.bytes);
         batch.changes.push((tag, change.key()));
+        batch.messages += 1;
         let shared = &self.sweep.shared;
         if batch.bytes.len() + LARGEST_REQUEST > shared.batch_bytes
-            || index + 1 >= shared.batch_messages
+            || batch.messages >= shared.batch_messages
         {
             self.flush();
         }
@@ -334,7 +340,7 @@ impl Sender {
             };
             before(&outgoing).map_err(SweepError::Hook)?;
         }
-        self.wait(batch.changes.len());
+        self.wait(batch.messages);
         let flags = batch.last + 6..batch.last + 8;
         let field: [u8; 2] = batch.bytes[flags.clone()]
             .try_into()
@@ -346,7 +352,7 @@ impl Sender {
         Ok(())
     }
 
-    fn wait(&mut self, changes: usize) {
+    fn wait(&mut self, changes: u32) {
         let Some(pace) = self.pace else {
             return;
         };
@@ -354,7 +360,6 @@ impl Sender {
         if let Some(left) = self.due.checked_duration_since(now) {
             thread::sleep(left);
         }
-        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         self.due = self.due.max(now) + Duration::from_secs(1) * changes / pace.get();
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn translated(mut flow: Flow, reply_src: &str, reply_dst: &str) -> Fl
     flow
 }
 
-/// An ICMP or ICMPv6 request.
+/// An ICMP request of either family.
 pub(crate) fn icmp(src: &str, dst: &str, kind: u8, code: u8, id: u16) -> Flow {
     let parse = |text: &str| text.parse().expect("an address");
     let orig = Tuple::new(parse(src), parse(dst), id, u16::from_be_bytes([kind, code]));
@@ -122,4 +122,81 @@ pub(crate) fn keys_of<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Vec<Flow
     let mut keys: Vec<_> = flows.into_iter().map(Flow::key).collect();
     keys.sort_unstable();
     keys
+}
+
+/// One of each kind: protocols, states, translations, zones, marks, helpers, both families.
+pub(crate) fn catalogue() -> Vec<(Flow, OwnedExtra)> {
+    use conntidy::flow::SeqAdjust;
+    use conntidy::flow::protocol::tcp;
+    let none = Extra::default();
+    let mut all: Vec<(Flow, Extra<'_>)> = Vec::new();
+    for state in tcp::NONE..=tcp::SYN_SENT2 {
+        let src = format!("10.0.0.1:{}", 2000 + u16::from(state));
+        let mut one = in_state(flow(Protocol::TCP, &src, "192.0.2.2:443"), state);
+        one.tcp_wscale = 0x97;
+        one.tcp_flags_orig = 0x33;
+        one.tcp_flags_reply = 0x13;
+        one.present |= Present::TCP_FLAGS | Present::TCP_WSCALE;
+        all.push((
+            translated(
+                one,
+                "192.0.2.2:443",
+                &format!("203.0.113.1:{}", 40_000 + u16::from(state)),
+            ),
+            none,
+        ));
+    }
+    for state in 1..=8 {
+        let src = format!("[fd00::1]:{}", 3000 + u16::from(state));
+        let extra = Extra {
+            sctp_vtags: Some((u32::from(state) << 8, 7)),
+            ..none
+        };
+        all.push((
+            in_state(flow(Protocol::SCTP, &src, "[fd00::2]:80"), state),
+            extra,
+        ));
+    }
+    for (src, dst) in [
+        ("10.0.0.1:256", "192.0.2.2:512"),
+        ("[fd00::1]:256", "[2001:db8::2]:512"),
+    ] {
+        for protocol in [Protocol::UDP, Protocol::UDPLITE, Protocol::GRE] {
+            all.push((flow(protocol, src, dst), none));
+        }
+        let mut esp = flow(Protocol(50), src, dst);
+        for tuple in [&mut esp.orig, &mut esp.reply] {
+            (tuple.src_port, tuple.dst_port) = (0, 0);
+        }
+        all.push((esp, none));
+    }
+    all.push((icmp("10.0.0.1", "10.0.0.2", 8, 0, 77), none));
+    all.push((icmp("10.0.0.1", "10.0.0.2", 13, 0, 78), none));
+    all.push((icmp("fd00::1", "fd00::2", 128, 0, 79), none));
+    let web = flow(Protocol::TCP, "[2001:db8::7]:1001", "[2001:db8::1]:80");
+    let web = translated(web, "[fd00:3::9]:8080", "[2001:db8::7]:1001");
+    all.push((in_state(web, tcp::ESTABLISHED), none));
+    for (port, orig, reply) in [(1, 5, 5), (2, 6, 0), (3, 0, 7)] {
+        let mut zoned = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "10.0.0.2:2");
+        (zoned.zone_orig, zoned.zone_reply) = (orig, reply);
+        zoned.mark = 0xdead_beef;
+        zoned.status |= Status::ASSURED | Status::FIXED_TIMEOUT;
+        all.push((zoned, none));
+    }
+    let adjust = SeqAdjust {
+        correction: 4_000_000_000,
+        before: -3,
+        after: 7,
+    };
+    let helped = Extra {
+        helper: Some("ftp"),
+        labels: Some(1 << 127 | 1 << 64 | 2),
+        seq_adjust: Some((adjust, SeqAdjust::default())),
+        ..none
+    };
+    let ftp = flow(Protocol::TCP, "10.0.0.1:1001", "192.0.2.2:21");
+    all.push((in_state(ftp, tcp::ESTABLISHED), helped));
+    all.into_iter()
+        .map(|(flow, extra)| (flow, extra.to_owned()))
+        .collect()
 }

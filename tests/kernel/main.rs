@@ -1,16 +1,21 @@
 //! Tests against the real kernel, as an ordinary user: one user namespace for the process, one
 //! network namespace for each test. Nothing of the host's is touched.
 
+#![expect(clippy::unnecessary_wraps, reason = "every trial has one signature")]
+
+mod capture;
 mod dump;
 mod fixture;
 mod flows;
 mod header;
+mod namespace;
+mod oracle;
 mod round_trip;
 mod sweep;
 
 use std::process::ExitCode;
 
-use conntidy::kernel::namespace;
+use conntidy::kernel::namespace::{private, within_new};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test's body, called within a namespace of its own.
@@ -31,12 +36,19 @@ macro_rules! trials {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
-    let refusal = namespace::private().err();
-    let trials = [dump::all(), header::all(), round_trip::all(), sweep::all()]
-        .into_iter()
-        .flatten()
-        .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))
-        .collect();
+    let refusal = private().err();
+    let trials = [
+        capture::all(),
+        dump::all(),
+        header::all(),
+        namespace::all(),
+        round_trip::all(),
+        sweep::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, body)| trial(name, body, refusal.as_ref().map(ToString::to_string)))
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -45,6 +57,6 @@ fn trial(name: String, body: Body, refusal: Option<String>) -> Trial {
         if let Some(refusal) = refusal {
             return fixture::skip(&name, &refusal);
         }
-        namespace::within_new(body).map_err(|error| Failed::from(error.to_string()))?
+        within_new(body).map_err(|error| Failed::from(error.to_string()))?
     })
 }
