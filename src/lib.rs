@@ -2,7 +2,7 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
-//! [`impact`], [`plan`], [`report`].
+//! [`impact`], [`plan`], [`report`], [`snapshot`].
 
 pub mod apply;
 pub mod cli;
@@ -17,5 +17,6 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod snapshot;
 pub mod state;
 pub mod tunable;
