@@ -15,6 +15,7 @@ pub mod identity;
 pub mod live;
 pub mod message;
 pub mod namespace;
+pub mod recorded;
 mod request;
 mod socket;
 mod stats;
@@ -24,6 +25,7 @@ pub mod tally;
 
 pub use encode::Change;
 pub use live::Live;
+pub use recorded::Recorded;
 pub use socket::SocketError;
 pub use stats::TableStatistics;
 pub use sweep::{Feeder, Sweep, SweepError, SweepOptions};
