@@ -2,7 +2,7 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
-//! [`impact`], [`plan`], [`report`], [`snapshot`].
+//! [`impact`], [`plan`], [`report`], [`rebuild`], [`snapshot`].
 
 pub mod apply;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod matcher;
 pub mod observe;
 pub mod plan;
 pub mod policy;
+pub mod rebuild;
 pub mod report;
 pub mod snapshot;
 pub mod state;
