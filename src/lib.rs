@@ -2,11 +2,11 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
-//! [`impact`], [`plan`], [`report`].
+//! [`impact`], [`plan`], [`report`], [`rebuild`], [`snapshot`].
 //!
-//! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`].
+//! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`], [`store`].
 //!
-//! Between them: [`apply`]. Above all: [`cli`].
+//! Between them: [`apply`], [`undo`], [`rehearse`]. Above all: [`cli`].
 
 pub mod apply;
 pub mod cli;
@@ -21,6 +21,11 @@ pub mod matcher;
 pub mod observe;
 pub mod plan;
 pub mod policy;
+pub mod rebuild;
+pub mod rehearse;
 pub mod report;
+pub mod snapshot;
 pub mod state;
+pub mod store;
 pub mod tunable;
+pub mod undo;

@@ -163,6 +163,10 @@ impl Undo<'_> {
         while let Some(deleted) = reader.next().map_err(files)? {
             let Ok(record) = decode(deleted.message) else {
                 undone.failed += 1;
+                note(
+                    &mut undone.errors,
+                    "an entry that cannot be decoded".to_owned(),
+                );
                 continue;
             };
             let seen_ns = report.uptime_ns + u64::from(deleted.at_ms) * 1_000_000;
@@ -185,11 +189,21 @@ impl Undo<'_> {
                 undone.no_room += 1;
                 continue;
             }
+            let mut rebuilt = match rebuild::rebuild(&record.flow, record.extra) {
+                Ok(rebuilt) => rebuilt,
+                Err(impossible) => {
+                    undone.failed += 1;
+                    note(
+                        &mut undone.errors,
+                        format!("{}: {impossible}", record.flow.key()),
+                    );
+                    continue;
+                }
+            };
             room -= 1;
-            let mut rebuilt = rebuild::rebuild(&record.flow, &record.extra);
             rebuilt.flow.timeout = left;
-            for lost in rebuilt.lost {
-                *undone.lost.entry(lost.to_string()).or_default() += 1;
+            for reason in rebuilt.lost.reasons() {
+                *undone.lost.entry(reason.to_owned()).or_default() += 1;
             }
             if let Some(governing) = governing(&record.flow) {
                 let entry = timers.entry(governing.name()).or_insert((governing, 0));
@@ -213,7 +227,9 @@ impl Undo<'_> {
         undone.taken = count.exists;
         undone.failed += count.failed + count.gone + count.busy + count.unsent;
         undone.unknown = count.unknown;
-        undone.errors = count.failures.iter().map(result::failure).collect();
+        undone
+            .errors
+            .extend(count.failures.iter().map(result::failure));
         Ok(undone)
     }
 
@@ -224,6 +240,14 @@ impl Undo<'_> {
         };
         self.live.dump(&mut [&mut visit])?;
         Ok(keys)
+    }
+}
+
+/// Keeps the first few.
+fn note(errors: &mut Vec<String>, text: String) {
+    const FEW: usize = 8;
+    if errors.len() < FEW {
+        errors.push(text);
     }
 }
 

@@ -55,11 +55,11 @@ pub struct Apply<'a> {
     pub state: &'a State,
     /// Name of the run.
     pub run: &'a RunName,
-    /// What the namespace is called where the caller named it.
-    pub netns: Option<&'a str>,
+    /// What was observed when the run began, but for the history, which the state has.
+    pub header: Header,
     /// The policy.
     pub policy: &'a Policy,
-    /// Members of its sets, by index.
+    /// Members of its sets as they were read, by index.
     pub members: &'a [Members],
     /// Choices that are no part of the policy; the holds are read from the state.
     pub options: Options,
@@ -75,10 +75,7 @@ impl Apply<'_> {
     /// Where nothing can be seen, or state cannot be kept: nothing was changed then.
     pub fn run(mut self) -> Result<Report, ApplyError> {
         let started = Instant::now();
-        let mut header = self.live.header()?;
-        if let Some(name) = self.netns {
-            name.clone_into(&mut header.netns.name);
-        }
+        let mut header = std::mem::take(&mut self.header);
         let mut memory = self.state.memory(&header.boot_id)?;
         header.history = memory.history.clone();
         self.options.holds = memory.holds();
@@ -88,12 +85,14 @@ impl Apply<'_> {
             .history
             .prune(header.uptime_ns, self.longest_window());
         self.state.remember(&memory)?;
-        let judge = Judge::new(self.policy, self.members, &header, &self.options);
+        let members = plan::members(self.policy, self.members, &header);
+        let judge = Judge::new(self.policy, &members, &header, &self.options);
         let nothing = Tally::new(&judge, Act::All);
         let plan = plan::build(&judge, &self.options, &nothing, Dumped::default());
         let mut running = Running {
             apply: &self,
             started,
+            started_ns: header.uptime_ns,
             sent: Vec::new(),
             report: Report::new(self.run.to_string(), &header, plan),
             memory,
@@ -125,6 +124,8 @@ impl Apply<'_> {
 struct Running<'a> {
     apply: &'a Apply<'a>,
     started: Instant,
+    /// Time since boot at `started`, nanoseconds.
+    started_ns: u64,
     memory: Memory,
     report: Report,
     /// What became of everything that was sent.
@@ -281,7 +282,7 @@ impl Running<'_> {
         judge: &Judge<'_>,
         rules: impl Iterator<Item = usize>,
     ) -> Result<(), ApplyError> {
-        let now = identity::uptime_ns();
+        let now = self.uptime_ns();
         let mut noted = false;
         for rule in rules {
             if let Action::Expire { grace } = judge.action(rule) {
@@ -300,7 +301,7 @@ impl Running<'_> {
 
     fn write_tunables(&mut self, judge: &mut Judge<'_>) {
         let results = tunable::write(&self.apply.live.tunables(), &self.report.plan.sysctl);
-        let now = identity::uptime_ns();
+        let now = self.uptime_ns();
         for result in &results {
             let in_force = result.outcome == TunableOutcome::Written;
             if !in_force {
@@ -319,6 +320,12 @@ impl Running<'_> {
         if let Err(error) = self.apply.state.remember(&self.memory) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
+    }
+
+    /// Time since boot by the header's clock, which in a rehearsal is the snapshot's.
+    fn uptime_ns(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.started_ns.saturating_add(elapsed)
     }
 
     fn problem(&mut self, text: String) {

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::check::CheckArgs;
-use super::commands::schema::SchemaArgs;
+use super::commands::{
+    apply::ApplyArgs, check::CheckArgs, explain::ExplainArgs, plan::PlanArgs,
+    rehearse::RehearseArgs, schema::SchemaArgs, undo::UndoArgs,
+};
 use super::terminal::Color;
 
 /// Keeps a Linux connection tracking table the way a declarative policy says.
@@ -53,11 +55,39 @@ pub struct PolicySource {
     pub set: Vec<String>,
 }
 
+/// The network namespace that a command works in.
+#[derive(Args, Clone, Debug)]
+pub struct NetnsArg {
+    /// Work in this network namespace: a name under /run/netns, or a path
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+}
+
+/// Formats of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate policies; needs no root, no kernel and no network
     Check(CheckArgs),
+    /// Show what applying the policy would change, and why not more; changes nothing
+    Plan(PlanArgs),
+    /// Apply the policy now: tunables, rules, and a look at what came of it
+    Apply(ApplyArgs),
+    /// Try a policy for real in a private network namespace, on a copy of a table
+    Rehearse(RehearseArgs),
+    /// Tell which rule takes a flow, and why each other does not
+    Explain(ExplainArgs),
+    /// Put back what a run deleted, or the tunables that it wrote
+    Undo(UndoArgs),
     /// Print the JSON Schema of a document
     Schema(SchemaArgs),
 }

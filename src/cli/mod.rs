@@ -3,6 +3,8 @@
 pub mod args;
 mod commands;
 mod error;
+mod live;
+mod policy;
 mod render;
 pub mod terminal;
 

@@ -1,7 +1,8 @@
 //! What identifies an entry: two live entries may differ in their zone direction alone.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use super::{Family, Protocol, Tuple};
 
@@ -51,5 +52,138 @@ impl fmt::Display for FlowKey {
             write!(f, " zone {}", self.zone)?;
         }
         Ok(())
+    }
+}
+
+/// Why a text names no entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{problem}; an entry is written like `tcp 10.0.0.5:40112 -> 10.0.9.5:5432`, `icmp 10.0.0.5 -> 10.0.9.5 type 8 code 0 id 77`, `gre 10.0.0.5 -> 10.0.9.5 keys 1 2`, each with ` zone 3` behind it where its zone is not 0"
+)]
+pub struct FlowKeyError {
+    problem: String,
+}
+
+impl FlowKeyError {
+    fn new(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+        }
+    }
+}
+
+/// Reads what is displayed; the arrow may be left out.
+impl FromStr for FlowKey {
+    type Err = FlowKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut words = text.split_whitespace().filter(|word| *word != "->");
+        let mut next = |what: &str| {
+            words
+                .next()
+                .ok_or_else(|| FlowKeyError::new(format!("{what} is missing")))
+        };
+        let name = next("the protocol")?;
+        let protocol = Protocol::from_name(name)
+            .ok_or_else(|| FlowKeyError::new(format!("`{name}` is no protocol")))?;
+        let (src, src_port) = end(next("the source")?, protocol)?;
+        let (dst, dst_port) = end(next("the destination")?, protocol)?;
+        let family = match (src, dst) {
+            (IpAddr::V4(_), IpAddr::V4(_)) => Family::Ipv4,
+            (IpAddr::V6(_), IpAddr::V6(_)) => Family::Ipv6,
+            _ => return Err(FlowKeyError::new("the addresses are of two families")),
+        };
+        let mut key = Self {
+            family,
+            zone: 0,
+            protocol,
+            orig: Tuple::new(src, dst, src_port, dst_port),
+        };
+        let icmp = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
+        let mut type_and_code = [0; 2];
+        while let Some(word) = words.next() {
+            let mut number = || {
+                let text = words.next().unwrap_or_default();
+                text.parse::<u16>().map_err(|_| {
+                    FlowKeyError::new(format!("`{text}` behind `{word}` is no number"))
+                })
+            };
+            let byte = |number: u16| {
+                u8::try_from(number)
+                    .map_err(|_| FlowKeyError::new(format!("`{word}` is above 255")))
+            };
+            match word {
+                "zone" => key.zone = number()?,
+                "type" if icmp => type_and_code[0] = byte(number()?)?,
+                "code" if icmp => type_and_code[1] = byte(number()?)?,
+                "id" if icmp => key.orig.src_port = number()?,
+                "keys" if protocol == Protocol::GRE => {
+                    key.orig.src_port = number()?;
+                    key.orig.dst_port = number()?;
+                }
+                other => {
+                    return Err(FlowKeyError::new(format!(
+                        "`{other}` says nothing of {protocol}"
+                    )));
+                }
+            }
+        }
+        if icmp {
+            key.orig.dst_port = u16::from_be_bytes(type_and_code);
+        }
+        Ok(key)
+    }
+}
+
+fn end(text: &str, protocol: Protocol) -> Result<(IpAddr, u16), FlowKeyError> {
+    let wrong = |what| FlowKeyError::new(format!("`{text}` is no {what}"));
+    if protocol.has_ports() {
+        let end: SocketAddr = text.parse().map_err(|_| wrong("address with a port"))?;
+        Ok((end.ip(), end.port()))
+    } else {
+        Ok((text.parse().map_err(|_| wrong("address"))?, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_displayed_is_read_back() {
+        for text in [
+            "tcp 10.0.0.5:40112 -> 10.0.9.5:5432",
+            "udp [fd00::1]:53 -> [fd00::2]:40000 zone 7",
+            "icmp 10.0.0.5 -> 10.0.9.5 type 8 code 0 id 77",
+            "gre 10.0.0.5 -> 10.0.9.5 keys 1 2 zone 3",
+            "esp 10.0.0.5 -> 10.0.9.5",
+        ] {
+            let key: FlowKey = text.parse().unwrap();
+            assert_eq!(key.to_string(), text);
+        }
+        let without_arrow: FlowKey = "tcp 10.0.0.5:1 10.0.9.5:2".parse().unwrap();
+        assert_eq!(without_arrow.to_string(), "tcp 10.0.0.5:1 -> 10.0.9.5:2");
+    }
+
+    #[test]
+    fn what_names_no_entry_says_why() {
+        for (text, problem) in [
+            ("", "the protocol is missing"),
+            (
+                "tcp 10.0.0.5 -> 10.0.9.5",
+                "`10.0.0.5` is no address with a port",
+            ),
+            (
+                "tcp 10.0.0.5:1 -> [::1]:2",
+                "the addresses are of two families",
+            ),
+            (
+                "udp 10.0.0.5:1 -> 10.0.0.6:2 id 7",
+                "`id` says nothing of udp",
+            ),
+        ] {
+            let error = text.parse::<FlowKey>().unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{text}: {error}");
+        }
     }
 }

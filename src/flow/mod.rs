@@ -12,7 +12,7 @@ pub mod status;
 mod tuple;
 
 pub use extra::{Extra, ExtraTable, OwnedExtra, SeqAdjust};
-pub use key::FlowKey;
+pub use key::{FlowKey, FlowKeyError};
 pub use protocol::Protocol;
 pub use status::Status;
 pub use tuple::{Family, Tuple};

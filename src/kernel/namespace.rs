@@ -99,6 +99,16 @@ impl Setting {
         }
     }
 
+    /// A value that allows.
+    #[must_use]
+    pub fn allowing(self) -> &'static str {
+        match self {
+            Self::UnprivilegedClone => "1",
+            Self::MaxUserNamespaces | Self::MaxNetNamespaces => "1000",
+            Self::AppArmor => "0",
+        }
+    }
+
     fn forbids(self) -> bool {
         fs::read_to_string(format!("/proc/sys/{}", self.name().replace('.', "/")))
             .is_ok_and(|value| value.trim() == self.forbidding())

@@ -4,6 +4,7 @@
 //! entries: the same inputs give the same bytes. It is the document of `plan -o json`.
 
 mod budget;
+mod explain;
 mod judge;
 mod sample;
 mod scan;
@@ -13,13 +14,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use budget::limit;
+pub use explain::{ClauseText, Explanation, RuleVerdict};
 pub use judge::{Facts, Fate, Judge, Left, Verdict};
 pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
 pub use tunable::{Resize, TunableState, TunableStep, tunables};
 
 use crate::impact::Impact;
 use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};
-use crate::policy::{Action, Policy, RunMode};
+use crate::policy::{Action, Members, Policy, RunMode, SetSource};
 
 /// `schema` of a plan document.
 pub const SCHEMA: &str = "conntidy.plan/1";
@@ -274,6 +276,30 @@ pub enum PlanError {
 
 /// A dump during which the hash was resized is repeated at most this often.
 pub const DUMP_TRIES: u32 = 3;
+
+/// The members of a policy's sets for one observation: as a snapshot recorded them, else as they
+/// were read, and this host's own addresses for `local = true`.
+#[must_use]
+pub fn members(policy: &Policy, read: &[Members], header: &Header) -> Vec<Members> {
+    let local = || match &header.addresses {
+        Some(addresses) => Members {
+            prefixes: addresses.iter().copied().map(Into::into).collect(),
+            error: None,
+        },
+        None => Members::unreadable("this host's own addresses could not be read"),
+    };
+    let as_read = policy.sets.iter().zip(read);
+    as_read
+        .map(|(set, read)| match header.sets.get(&set.name) {
+            Some(prefixes) => Members {
+                prefixes: prefixes.clone(),
+                error: None,
+            },
+            None if set.source == SetSource::Local => local(),
+            None => read.clone(),
+        })
+        .collect()
+}
 
 /// Plans against a source, in one dump (two in parallel where the source can split it).
 ///

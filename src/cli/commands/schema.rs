@@ -8,13 +8,21 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::check::CheckJson;
+use super::rehearse::Rehearsal;
 use crate::cli::{CliError, Outcome};
+use crate::plan::{Explanation, Plan};
 use crate::policy::Document;
+use crate::report::Report;
 
 /// Every document that has a schema, and how to make it.
 const SCHEMAS: &[(&str, fn() -> Schema)] = &[
     ("policy", || schema_for!(Document)),
     ("check", || schema_for!(CheckJson)),
+    ("plan", || schema_for!(Plan)),
+    ("report", || schema_for!(Report)),
+    ("explain", || schema_for!(Explanation)),
+    ("rehearsal", || schema_for!(Rehearsal)),
+    ("snapshot", crate::snapshot::schema),
 ];
 
 /// Arguments of `conntidy schema`.

@@ -1,0 +1,225 @@
+//! `conntidy undo`: puts back what a run deleted.
+
+use std::io::Write;
+
+use clap::Args;
+
+use crate::cli::args::{Common, NetnsArg, Output};
+use crate::cli::render::{self, number::grouped};
+use crate::cli::{CliError, Outcome, live};
+use crate::kernel::identity;
+use crate::observe::Header;
+use crate::report::{Report, TunableOutcome, Undone};
+use crate::state::{RunName, State};
+use crate::undo::{Undo, UndoError};
+
+/// Arguments of `conntidy undo`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Entries come back with their tuples, translation, mark, zone and the remaining time\n\
+    that they would have now. Whether a connection still lives is not known. The rules that deleted\n\
+    them are on hold until `conntidy apply --release RULE`.\n\n\
+    Examples:\n  \
+    conntidy undo --list     the recorded runs\n  \
+    conntidy undo            what the last run that deleted something deleted\n  \
+    conntidy undo --sysctl   the tunables that the last run wrote"
+)]
+pub struct UndoArgs {
+    /// The run to undo [default: the last one that deleted something, or wrote tunables]
+    #[arg(value_name = "RUN")]
+    pub run: Option<RunName>,
+    /// Put back the tunables that the run wrote, instead of entries
+    #[arg(long)]
+    pub sysctl: bool,
+    /// List the recorded runs, newest first
+    #[arg(long, conflicts_with_all = ["run", "sysctl"])]
+    pub list: bool,
+    /// Where to act.
+    #[command(flatten)]
+    pub netns: NetnsArg,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// Undoes a run, or lists the runs.
+pub(super) fn run(_: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
+    live::within(&args.netns, || {
+        let header = Header {
+            netns: identity::netns().map_err(|error| {
+                CliError::failed("the network namespace is not known").because(error)
+            })?,
+            ..Header::default()
+        };
+        let state = live::state(&header)?;
+        if args.list {
+            list(&state, args.output)
+        } else {
+            undo(&state, args)
+        }
+    })
+}
+
+fn undo(state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
+    let run = match &args.run {
+        Some(run) => run.clone(),
+        None => last(state, args.sysctl)?,
+    };
+    // Without this, undoing an unknown run would make directories.
+    state.read_audit(&run)?;
+    let _lock = live::lock(state, "undo")?;
+    let live = live::live();
+    let undo = Undo {
+        live: &live,
+        state,
+        run: &run,
+    };
+    let report = if args.sysctl {
+        undo.sysctl()?
+    } else {
+        undo.flows()?
+    };
+    let undone = report.undone.clone().unwrap_or_default();
+    match args.output {
+        Output::Text => text(&run, &undone, args.sysctl)?,
+        Output::Json => render::json(&report)?,
+    }
+    let failed = |outcome| undone.sysctl.iter().any(|result| result.outcome == outcome);
+    Ok(Outcome {
+        incomplete: undone.failed + undone.unknown + undone.no_room > 0
+            || failed(TunableOutcome::Failed),
+        disagrees: failed(TunableOutcome::Disagrees),
+        ..Outcome::default()
+    })
+}
+
+fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
+    for run in state.runs()? {
+        let report = state.read_audit(&run)?;
+        let did = if sysctl {
+            !report.sysctl.is_empty()
+        } else {
+            // A run that was killed did not come to say what it deleted.
+            report.finished.is_none()
+                || report
+                    .rules
+                    .iter()
+                    .any(|rule| rule.action == "delete" && rule.sent > 0)
+        };
+        if did {
+            return Ok(run);
+        }
+    }
+    let what = if sysctl {
+        "wrote a tunable"
+    } else {
+        "deleted anything"
+    };
+    Err(CliError::failed(format!("no recorded run {what}"))
+        .hint(format!("runs are kept in {}", state.directory().display())))
+}
+
+fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
+    let mut reports: Vec<Report> = Vec::new();
+    for run in state.runs()? {
+        reports.push(state.read_audit(&run)?);
+    }
+    if output == Output::Json {
+        render::json(&reports)?;
+        return Ok(Outcome::default());
+    }
+    let mut stdout = anstream::stdout().lock();
+    for report in &reports {
+        let sum = |action: &str| -> u64 {
+            let rules = report.rules.iter().filter(|rule| rule.action == action);
+            rules.map(|rule| rule.done).sum()
+        };
+        let state = match (&report.finished, &report.undone) {
+            (None, _) => "   did not finish",
+            (_, Some(_)) => "   undone",
+            _ => "",
+        };
+        writeln!(
+            stdout,
+            "{}   {} keys written, {} expired, {} deleted{state}",
+            report.run,
+            report.sysctl.len(),
+            grouped(sum("expire")),
+            grouped(sum("delete")),
+        )?;
+    }
+    Ok(Outcome::default())
+}
+
+fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
+    let mut stdout = anstream::stdout().lock();
+    if sysctl {
+        for result in &undone.sysctl {
+            writeln!(
+                stdout,
+                "  {}: {} -> {}",
+                result.name,
+                result.before.as_deref().unwrap_or("?"),
+                result.after.as_deref().unwrap_or("?")
+            )?;
+        }
+        for (name, value) in &undone.sysctl_left {
+            writeln!(
+                stdout,
+                "  {name}: left at {}, which is not what the run made it",
+                value.as_deref().unwrap_or("?")
+            )?;
+        }
+        return Ok(());
+    }
+    writeln!(stdout, "undo of run {run}")?;
+    for (count, words) in [
+        (
+            undone.created,
+            "created; whether their connections live is not known",
+        ),
+        (
+            undone.there,
+            "there again already, by a packet of their own or an earlier undo",
+        ),
+        (undone.taken, "not created: another entry has their tuple"),
+        (undone.expired, "not created: they would have ended by now"),
+        (
+            undone.no_room,
+            "not created: the table would be more than 90 % full",
+        ),
+        (undone.failed, "not created: the kernel refused"),
+        (undone.unknown, "of unknown outcome"),
+    ] {
+        if count > 0 {
+            writeln!(stdout, "  {:>8}  {words}", grouped(count))?;
+        }
+    }
+    for error in &undone.errors {
+        writeln!(stdout, "      {error}")?;
+    }
+    for (reason, count) in &undone.lost {
+        writeln!(stdout, "  not reproduced: {reason} ({})", grouped(*count))?;
+    }
+    for rule in &undone.holds {
+        writeln!(
+            stdout,
+            "  rule `{rule}` is on hold: `conntidy apply --release {rule}` ends that"
+        )?;
+    }
+    Ok(())
+}
+
+impl From<UndoError> for CliError {
+    fn from(error: UndoError) -> Self {
+        match error {
+            UndoError::State(error) => error.into(),
+            UndoError::Observe(error) => error.into(),
+            UndoError::Sweep(error) => Self::failed("nothing was put back").because(error),
+            UndoError::OtherBoot { .. } => Self::failed(error.to_string()),
+            UndoError::Files { run, source } => {
+                Self::failed(format!("the undo files of run {run} cannot be read")).because(source)
+            }
+        }
+    }
+}

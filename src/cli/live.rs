@@ -1,0 +1,133 @@
+//! The running kernel, and the state that belongs to it, as commands use them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::args::{Common, NetnsArg};
+use super::terminal::Progress;
+use super::{CliError, Outcome};
+use crate::kernel::namespace::{self, NamespaceError};
+use crate::kernel::{Live, session};
+use crate::observe::Header;
+use crate::state::{self, Lock, State, StateError};
+
+/// The kernel, with the connections of the caller's session.
+pub(super) fn live() -> Live {
+    let ssh = std::env::var("SSH_CONNECTION").ok();
+    Live::new(session::connections(ssh.as_deref()))
+}
+
+/// Runs a command's work in the namespace that it names, else in the present one.
+pub(super) fn within(
+    netns: &NetnsArg,
+    work: impl FnOnce() -> Result<Outcome, CliError> + Send,
+) -> Result<Outcome, CliError> {
+    match &netns.netns {
+        None => work(),
+        Some(target) => namespace::within(target, work)?,
+    }
+}
+
+/// The name that the user gave a namespace.
+pub(super) fn name_netns(header: &mut Header, netns: &NetnsArg) {
+    if let Some(name) = &netns.netns {
+        header.netns.name.clone_from(name);
+    }
+}
+
+/// Where state is kept, by the environment.
+pub(super) fn state_root() -> Result<PathBuf, CliError> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    state::root(
+        variable("STATE_DIRECTORY").as_deref(),
+        variable("XDG_STATE_HOME").as_deref(),
+        variable("HOME").as_deref(),
+    )
+    .ok_or_else(|| {
+        CliError::failed("there is no place for state between runs")
+            .hint("set STATE_DIRECTORY (systemd's StateDirectory= does), XDG_STATE_HOME or HOME")
+    })
+}
+
+/// The state of the namespace that a header describes.
+pub(super) fn state(header: &Header) -> Result<State, CliError> {
+    Ok(State::of(&state_root()?, &header.netns))
+}
+
+/// Takes the lock of a namespace.
+pub(super) fn lock(state: &State, command: &str) -> Result<Lock, CliError> {
+    let holder = format!("`conntidy {command}`, process {}", std::process::id());
+    Ok(state.lock(&holder)?)
+}
+
+/// Draws how far a dump is.
+pub(super) struct Told {
+    progress: Mutex<Progress>,
+    total: Option<u64>,
+}
+
+impl Told {
+    pub(super) fn new(common: &Common, what: &str, total: Option<u64>) -> Self {
+        Self {
+            progress: Mutex::new(Progress::start(what, common.quiet)),
+            total,
+        }
+    }
+
+    pub(super) fn tell(&self, seen: u64) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.update(seen, self.total);
+    }
+}
+
+impl From<StateError> for CliError {
+    fn from(error: StateError) -> Self {
+        let message = error.to_string();
+        match error {
+            StateError::Busy { .. } => Self::busy(message)
+                .hint("it lets go by itself when it ends, also when it is killed"),
+            StateError::File { path, source, .. } => {
+                denied_or_failed(message, &path, source)
+            }
+            StateError::Damaged { path, source } => Self::failed(message).because(source).hint(
+                format!(
+                    "remove {} to start anew: rules on hold and proof of idleness are forgotten then",
+                    path.display()
+                ),
+            ),
+            StateError::NoRun { .. } => {
+                Self::failed(message).hint("`conntidy undo --list` lists the recorded runs")
+            }
+        }
+    }
+}
+
+fn denied_or_failed(message: String, path: &Path, source: std::io::Error) -> CliError {
+    if source.kind() == std::io::ErrorKind::PermissionDenied {
+        CliError::permission(message).because(source).hint(format!(
+            "run as the owner of {}, or set STATE_DIRECTORY to a directory of your own",
+            path.parent().unwrap_or(path).display()
+        ))
+    } else {
+        CliError::failed(message).because(source)
+    }
+}
+
+impl From<NamespaceError> for CliError {
+    fn from(error: NamespaceError) -> Self {
+        let message = error.to_string();
+        match error {
+            NamespaceError::Forbidden(setting) => Self::permission(message).hint(format!(
+                "allow them with `sysctl -w {}={}`, or run as root",
+                setting.name(),
+                setting.allowing()
+            )),
+            NamespaceError::Open { .. } => {
+                Self::failed(message).hint("`ip netns list` lists the names")
+            }
+            NamespaceError::Enter { .. } => Self::permission(message)
+                .hint("entering a network namespace needs CAP_SYS_ADMIN: run as root"),
+            _ => Self::permission(message),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Reads the policy that a command works with, and tells what is wrong with it.
+
+use std::path::PathBuf;
+
+use super::args::{Common, PolicySource};
+use super::render::diagnostics;
+use super::{CliError, terminal};
+use crate::config::{self, Source};
+use crate::policy::{Members, Policy, diagnostic::Severity};
+
+/// The policy with its sets as they could be read. Warnings go to stderr.
+pub(super) fn load(
+    common: &Common,
+    source: &PolicySource,
+) -> Result<(Policy, Vec<Members>), CliError> {
+    let loaded = config::load(&Source {
+        file: source.policy.clone(),
+        assignments: source.set.clone(),
+        root: PathBuf::from("/"),
+    })?;
+    let shown: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .filter(|diagnostic| !common.quiet || diagnostic.severity == Severity::Error)
+        .cloned()
+        .collect();
+    anstream::eprint!(
+        "{}",
+        diagnostics::text(&shown, &loaded.texts, terminal::width())
+    );
+    match loaded.policy {
+        Some(policy) => Ok((policy, loaded.members)),
+        None => Err(CliError::policy("the policy is invalid")),
+    }
+}
