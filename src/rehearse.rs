@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::result;
-use crate::kernel::sysctl::Tunables;
+use crate::kernel::sysctl::{TunableError, Tunables};
 use crate::kernel::{Change, Feeder, Live, SweepError, SweepOptions};
 use crate::observe::{Header, Observe, ObserveError, Record};
 use crate::rebuild::rebuild;
@@ -34,9 +34,9 @@ pub struct Filled {
     /// Match fields that see other values than in the original.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub blind_fields: BTreeSet<String>,
-    /// Tunables that could not be set as in the original, with the reason.
+    /// Tunables that could not be set as in the original, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tunables_left: BTreeMap<String, String>,
+    pub tunables_left: BTreeMap<String, Vec<String>>,
 }
 
 /// Why nothing could be copied.
@@ -50,6 +50,8 @@ pub enum FillError {
     Sweep(#[from] SweepError),
 }
 
+const TIMESTAMP: &str = "nf_conntrack_timestamp";
+
 const PLAIN: u32 = 0;
 const WITH_HELPER: u32 = 1;
 const HELPER_LOST: u32 = 2;
@@ -59,10 +61,24 @@ const HELPER_LOST: u32 = 2;
 /// # Errors
 /// Where nothing could be copied; what could not be copied in part is said in the result.
 pub fn fill(live: &Live, original: &dyn Observe, header: &Header) -> Result<Filled, FillError> {
+    let tunables = live.tunables();
     let mut filled = Filled {
-        tunables_left: set_tunables(&live.tunables(), header),
+        tunables_left: set_tunables(&tunables, header),
         ..Filled::default()
     };
+    // Entries made with a start time of now would all be too young to be idle. Without one their
+    // age is unknown, which is the truth.
+    let timestamps = tunables.read(TIMESTAMP).ok();
+    let _ = tunables.write(TIMESTAMP, "0");
+    let copied = copy(live, original, &mut filled);
+    if let Some(timestamps) = timestamps {
+        let _ = tunables.write(TIMESTAMP, &timestamps);
+    }
+    copied?;
+    Ok(filled)
+}
+
+fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), FillError> {
     let sweep = live.sweep(SweepOptions::default())?;
     let mut feeder = sweep.feeder();
     let mut visit = |record: &Record<'_>| {
@@ -72,7 +88,7 @@ pub fn fill(live: &Live, original: &dyn Observe, header: &Header) -> Result<Fill
         } else {
             PLAIN
         };
-        create(&mut feeder, tag, record, &mut filled);
+        create(&mut feeder, tag, record, filled);
     };
     original.dump(&mut [&mut visit])?;
     drop(feeder);
@@ -98,7 +114,7 @@ pub fn fill(live: &Live, original: &dyn Observe, header: &Header) -> Result<Fill
         // Those that were made at once, with their helper.
         count.exists = count.exists.saturating_sub(helped.done);
         let lost = crate::rebuild::Lost::HELPER;
-        note_lost(lost, count.done, &mut filled);
+        note_lost(lost, count.done, filled);
         counts.push(count);
     }
     for count in counts {
@@ -109,7 +125,7 @@ pub fn fill(live: &Live, original: &dyn Observe, header: &Header) -> Result<Fill
             .errors
             .extend(count.failures.iter().map(result::failure));
     }
-    Ok(filled)
+    Ok(())
 }
 
 fn create(feeder: &mut Feeder<'_>, tag: u32, record: &Record<'_>, filled: &mut Filled) {
@@ -145,8 +161,8 @@ fn note_lost(lost: crate::rebuild::Lost, flows: u64, filled: &mut Filled) {
     }
 }
 
-fn set_tunables(tunables: &dyn Tunables, header: &Header) -> BTreeMap<String, String> {
-    let mut left = BTreeMap::new();
+fn set_tunables(tunables: &dyn Tunables, header: &Header) -> BTreeMap<String, Vec<String>> {
+    let mut left: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, reading) in &header.tunables {
         let (Some(known), Some(value)) = (tunable::find(name), &reading.value) else {
             continue;
@@ -154,11 +170,16 @@ fn set_tunables(tunables: &dyn Tunables, header: &Header) -> BTreeMap<String, St
         if known.home == Home::ReadOnly || tunables.read(name).is_ok_and(|now| now == *value) {
             continue;
         }
-        if known.scope == Scope::Machine {
-            left.insert(name.clone(), "set in the initial namespace".to_owned());
-        } else if let Err(error) = tunables.write(name, value) {
-            left.insert(name.clone(), error.to_string());
-        }
+        let reason = if known.scope == Scope::Machine {
+            "set in the initial namespace".to_owned()
+        } else {
+            match tunables.write(name, value) {
+                Ok(()) => continue,
+                Err(TunableError::Missing(_)) => "not on this kernel".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        left.entry(reason).or_default().push(name.clone());
     }
     left
 }

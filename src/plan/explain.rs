@@ -79,10 +79,10 @@ impl Judge<'_> {
         for judged in &self.rules {
             let grade = Grade::needed(judged.action, &record.flow);
             let clauses = self.clauses(judged, record, grade);
-            let matched = self.matches(judged, record);
+            let matched = judged.matches(record);
             let takes = matched == Match::Yes && self.is_over(table, judged, record)?;
             let verdict = if !takes {
-                self.why_not(judged, matched).to_owned()
+                why_not(judged, matched).to_owned()
             } else if judged.action == Action::Report {
                 "counts it".to_owned()
             } else if let Some(name) = &claimed_by {
@@ -91,7 +91,7 @@ impl Judge<'_> {
                 claimed_by = Some(judged.rule.name.clone());
                 let text = match &judged.refused {
                     Some(_) => "claims it, but is refused".to_owned(),
-                    None => fate_text(self, judged.action, self.fate(judged, facts, &record.flow)),
+                    None => fate_text(self, judged.action, judged.fate(facts, &record.flow)),
                 };
                 outcome = Some(format!("rule `{}` {text}", judged.rule.name));
                 text
@@ -195,7 +195,7 @@ impl Judge<'_> {
         };
         let mut flows = 0_u64;
         let mut count = |other: &Record<'_>| {
-            if self.matches(judged, other) == Match::Yes
+            if judged.matches(other) == Match::Yes
                 && GroupKey::of(&other.flow, &over) == Some(group)
             {
                 flows += 1;
@@ -204,14 +204,14 @@ impl Judge<'_> {
         table.dump(&mut [&mut count])?;
         Ok(flows > over.count)
     }
+}
 
-    fn why_not(&self, judged: &JudgedRule<'_>, matched: Match) -> &'static str {
-        match matched {
-            Match::Yes => "does not take it: its group is not over the count",
-            Match::Unproven => "does not take it: it looks idle, but that is not proven",
-            Match::No if judged.refused.is_some() => "does not take it: the rule is refused",
-            Match::No => "does not take it",
-        }
+fn why_not(judged: &JudgedRule<'_>, matched: Match) -> &'static str {
+    match matched {
+        Match::Yes => "does not take it: its group is not over the count",
+        Match::Unproven => "does not take it: it looks idle, but that is not proven",
+        Match::No if judged.refused.is_some() => "does not take it: the rule is refused",
+        Match::No => "does not take it",
     }
 }
 

@@ -255,47 +255,6 @@ impl<'a> Judge<'a> {
             .any(|connection| belongs_to(flow, connection))
     }
 
-    /// Whether a rule takes the flow, before groups are counted.
-    pub(super) fn matches(&self, rule: &JudgedRule<'_>, record: &Record<'_>) -> Match {
-        if rule.blind {
-            return Match::No;
-        }
-        let grade = Grade::needed(rule.action, &record.flow);
-        match rule.compiled.eval(&record.flow, &record.extra, grade) {
-            Truth::True => Match::Yes,
-            Truth::Unknown
-                if rule.idle_for.is_some()
-                    && grade == Grade::Proven
-                    && rule
-                        .compiled
-                        .eval(&record.flow, &record.extra, Grade::Presumed)
-                        == Truth::True =>
-            {
-                Match::Unproven
-            }
-            _ => Match::No,
-        }
-    }
-
-    /// What happens to a flow that a rule claims.
-    pub(super) fn fate(&self, rule: &JudgedRule<'_>, facts: Facts, flow: &Flow) -> Fate {
-        if let Some(left) = facts.kept {
-            return Fate::Left(left);
-        }
-        if facts.host && !rule.rule.include_host {
-            return Fate::Left(Left::Host);
-        }
-        match rule.action {
-            Action::Expire { grace } => {
-                let accepted = rule.rule.accept_risk.is_some();
-                expire_fate(flow, grace.0, accepted || grace >= DEFAULT_GRACE)
-            }
-            Action::Delete => delete_fate(flow, rule.rule.allow_assured, rule.idle_for.is_some()),
-            // A report claims nothing, so nobody asks.
-            Action::Report => Fate::Already,
-        }
-    }
-
     /// What a delete of the flow would do to its connection, if that is still alive.
     pub(super) fn impact(&self, record: &Record<'_>) -> Impact {
         impact::forecast(&record.flow, &record.extra, self.surroundings)
@@ -360,6 +319,49 @@ impl<'a> Judge<'a> {
             );
         }
         doubts
+    }
+}
+
+impl JudgedRule<'_> {
+    /// Whether a rule takes the flow, before groups are counted.
+    pub(super) fn matches(&self, record: &Record<'_>) -> Match {
+        if self.blind {
+            return Match::No;
+        }
+        let grade = Grade::needed(self.action, &record.flow);
+        match self.compiled.eval(&record.flow, &record.extra, grade) {
+            Truth::True => Match::Yes,
+            Truth::Unknown
+                if self.idle_for.is_some()
+                    && grade == Grade::Proven
+                    && self
+                        .compiled
+                        .eval(&record.flow, &record.extra, Grade::Presumed)
+                        == Truth::True =>
+            {
+                Match::Unproven
+            }
+            _ => Match::No,
+        }
+    }
+
+    /// What happens to a flow that a rule claims.
+    pub(super) fn fate(&self, facts: Facts, flow: &Flow) -> Fate {
+        if let Some(left) = facts.kept {
+            return Fate::Left(left);
+        }
+        if facts.host && !self.rule.include_host {
+            return Fate::Left(Left::Host);
+        }
+        match self.action {
+            Action::Expire { grace } => {
+                let accepted = self.rule.accept_risk.is_some();
+                expire_fate(flow, grace.0, accepted || grace >= DEFAULT_GRACE)
+            }
+            Action::Delete => delete_fate(flow, self.rule.allow_assured, self.idle_for.is_some()),
+            // A report claims nothing, so nobody asks.
+            Action::Report => Fate::Already,
+        }
     }
 }
 

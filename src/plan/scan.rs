@@ -385,7 +385,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                 }
                 break;
             }
-            match judge.matches(judged, record) {
+            match judged.matches(record) {
                 Match::No => {}
                 Match::Unproven => {
                     if claim.is_none() {
@@ -416,7 +416,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                     let Ok(rule) = u16::try_from(index) else {
                         continue;
                     };
-                    let fate = judge.fate(judged, facts, &record.flow);
+                    let fate = judged.fate(facts, &record.flow);
                     let verdict = Verdict { rule, fate };
                     if group == NO_GROUP {
                         claim = Some(verdict);

@@ -80,15 +80,14 @@ pub(super) fn run(common: &Common, args: &RehearseArgs) -> Result<Outcome, CliEr
     let (policy, members) = policy::load(common, &source)?;
     let scratch = tempfile::tempdir()
         .map_err(|error| CliError::failed("no temporary directory can be made").because(error))?;
-    let path = match &args.from {
-        Some(path) => path.clone(),
-        None => {
-            let path = scratch.path().join("sample.jsonl.zst");
-            std::fs::write(&path, SAMPLE).map_err(|error| {
-                CliError::failed(format!("{} cannot be written", path.display())).because(error)
-            })?;
-            path
-        }
+    let path = if let Some(path) = &args.from {
+        path.clone()
+    } else {
+        let path = scratch.path().join("sample.jsonl.zst");
+        std::fs::write(&path, SAMPLE).map_err(|error| {
+            CliError::failed(format!("{} cannot be written", path.display())).because(error)
+        })?;
+        path
     };
     let original = Recorded::open(path)?;
     // Before any thread exists.
@@ -221,8 +220,8 @@ fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std
     for (reason, count) in &filled.lost {
         writeln!(out, "   not reproduced: {reason} ({})", grouped(*count))?;
     }
-    for (name, reason) in &filled.tunables_left {
-        writeln!(out, "   not reproduced: {name}: {reason}")?;
+    for (reason, names) in &filled.tunables_left {
+        writeln!(out, "   not reproduced: {} ({reason})", names.join(", "))?;
     }
     let blind = |tests: &[crate::policy::Test]| {
         tests.iter().any(|test| {

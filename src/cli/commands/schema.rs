@@ -14,8 +14,11 @@ use crate::plan::{Explanation, Plan};
 use crate::policy::Document;
 use crate::report::Report;
 
+/// Makes a schema.
+type Make = fn() -> Schema;
+
 /// Every document that has a schema, and how to make it.
-const SCHEMAS: &[(&str, fn() -> Schema)] = &[
+const SCHEMAS: &[(&str, Make)] = &[
     ("policy", || schema_for!(Document)),
     ("check", || schema_for!(CheckJson)),
     ("plan", || schema_for!(Plan)),

@@ -281,16 +281,16 @@ fn impact(rule: &RulePlan) -> String {
         return String::new();
     };
     let parts: Vec<String> = [
-        (impact.survive, "would be picked up again"),
-        (impact.reset, "would be reset"),
-        (impact.hang, "would hang"),
+        (impact.survive, "survive"),
+        (impact.reset, "reset"),
+        (impact.hang, "hang"),
         (impact.unknown, "unknown"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{} {word}", grouped(count)))
     .collect();
-    format!("if still alive: {}", parts.join(", "))
+    format!("impact: {}", parts.join(", "))
 }
 
 /// Why a rule is refused, as a sentence without its end.
