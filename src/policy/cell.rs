@@ -4,7 +4,7 @@
 //! some thousand of them, so what a policy means for each can simply be tried.
 
 use super::timing::Timing;
-use super::{AddressField, AddressTerm, NatWord, Policy, Predicate, Test};
+use super::{AddressField, AddressTerm, NatWord, Policy, Predicate, Rule, Test};
 use crate::flow::status::StatusWord;
 use crate::flow::{Family, Flow, Present, Protocol, Status, Tuple, protocol};
 
@@ -57,6 +57,7 @@ impl Outcomes {
 #[derive(Debug)]
 pub struct Cells<'a> {
     cells: Vec<Flow>,
+    rules: Vec<CellSet>,
     /// The timeouts.
     pub timing: Timing<'a>,
 }
@@ -108,7 +109,19 @@ impl<'a> Cells<'a> {
                 }
             }
         }
-        Self { cells, timing }
+        let mut cells = Self {
+            cells,
+            rules: Vec::new(),
+            timing,
+        };
+        let rules = timing.policy.rules.iter();
+        cells.rules = rules.map(|rule| cells.possible(&rule.predicate)).collect();
+        cells
+    }
+
+    /// The policy's rules in their order, each with the cells of which it can take entries.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = (&'a Rule, &CellSet)> {
+        self.timing.policy.rules.iter().zip(&self.rules)
     }
 
     /// The cells of a set.

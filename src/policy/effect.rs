@@ -13,19 +13,18 @@ use crate::flow::{Flow, Protocol, Status};
 #[must_use]
 pub fn check(cells: &Cells<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for rule in &cells.timing.policy.rules {
-        let possible = cells.possible(&rule.predicate);
-        found.extend(impossible_idle(rule, &possible, cells));
+    for (rule, possible) in cells.rules() {
+        found.extend(impossible_idle(rule, possible, cells));
         match rule.action {
             Action::Expire { grace } => {
                 if expires_offloaded(rule) {
                     found.push(offloaded(rule));
                     continue;
                 }
-                found.extend(risky_grace(rule, grace, &possible, cells));
-                found.extend(useless_grace(rule, grace, &possible, cells));
+                found.extend(risky_grace(rule, grace, possible, cells));
+                found.extend(useless_grace(rule, grace, possible, cells));
             }
-            Action::Delete => found.extend(half_closed(rule, &possible, cells)),
+            Action::Delete => found.extend(half_closed(rule, possible, cells)),
             Action::Report => {}
         }
     }

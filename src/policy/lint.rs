@@ -29,14 +29,13 @@ pub fn lint(policy: &Policy, header: Option<&Header>) -> Vec<Diagnostic> {
     let cells = Cells::new(Timing { policy, header });
     let mut found = Vec::new();
     found.extend(short_established(&cells.timing));
-    for rule in &policy.rules {
-        let possible = cells.possible(&rule.predicate);
-        let never = never_matches(rule, &possible, &cells);
+    for (rule, possible) in cells.rules() {
+        let never = never_matches(rule, possible, &cells);
         if never.is_some() {
             found.extend(never);
         } else {
             found.extend(port_only_delete(rule));
-            found.extend(one_way_udp(rule, &possible, &cells));
+            found.extend(one_way_udp(rule, possible, &cells));
         }
         found.extend(no_budget(rule));
     }

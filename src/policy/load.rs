@@ -42,6 +42,7 @@ pub fn load(texts: &[Text]) -> Loaded {
             found.extend(lint::lint(&validated.policy, None));
         }
         merged.spans.locate(&mut found);
+        place_at_start(&mut found, texts);
         found.retain(|diagnostic| is_certain(diagnostic, &merged));
         diagnostics.extend(found);
         policy = Some(validated.policy);
@@ -54,6 +55,19 @@ pub fn load(texts: &[Text]) -> Loaded {
         policy,
         diagnostics,
         spans: merged.spans,
+    }
+}
+
+/// What is missing from the document as a whole is missing at the start of its first text.
+fn place_at_start(diagnostics: &mut [Diagnostic], texts: &[Text]) {
+    if texts.is_empty() {
+        return;
+    }
+    for diagnostic in diagnostics.iter_mut().filter(|found| found.place.is_none()) {
+        diagnostic.place = Some(Place {
+            text: 0,
+            span: 0..0,
+        });
     }
 }
 
@@ -92,7 +106,7 @@ fn is_certain(diagnostic: &Diagnostic, merged: &layers::Merged) -> bool {
 }
 
 /// By text and place; what has no place comes first.
-pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
+pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| {
         diagnostic
             .place

@@ -11,7 +11,7 @@ use super::{Action, Predicate, Rule, Test};
 /// What a set holds is not looked at, since it may change: a rule that uses one is never blamed.
 #[must_use]
 pub fn overlaps(cells: &Cells<'_>) -> Vec<Diagnostic> {
-    let rules = with_cells(cells);
+    let rules: Vec<_> = cells.rules().collect();
     let mut found = Vec::new();
     for (index, (a, a_cells)) in rules.iter().enumerate() {
         for (b, b_cells) in &rules[index + 1..] {
@@ -41,7 +41,7 @@ pub fn overlaps(cells: &Cells<'_>) -> Vec<Diagnostic> {
 /// Rules whose flows an earlier one claims all.
 #[must_use]
 pub fn shadows(cells: &Cells<'_>) -> Vec<Diagnostic> {
-    let rules = with_cells(cells);
+    let rules: Vec<_> = cells.rules().collect();
     let mut found = Vec::new();
     for (index, (late, late_cells)) in rules.iter().enumerate() {
         if late_cells.is_empty() {
@@ -69,13 +69,6 @@ pub fn shadows(cells: &Cells<'_>) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-fn with_cells<'a>(cells: &Cells<'a>) -> Vec<(&'a Rule, CellSet)> {
-    let rules = cells.timing.policy.rules.iter();
-    rules
-        .map(|rule| (rule, cells.possible(&rule.predicate)))
-        .collect()
 }
 
 /// A rule that only reports claims nothing, so it is in nobody's way.
