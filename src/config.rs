@@ -104,6 +104,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             .collect();
         spans.locate(&mut found);
         diagnostics.extend(found);
+        load::sort(&mut diagnostics);
     }
     Ok(Loaded {
         policy,

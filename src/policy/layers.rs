@@ -56,7 +56,7 @@ pub fn merge(texts: &[Text]) -> Merged {
         merged.is_foreign = true;
         return merged;
     }
-    let mut figment = Figment::new();
+    let mut layers = Vec::new();
     for (number, tree) in trees.into_iter().enumerate() {
         if tree.is_broken() {
             merged.broken.insert(number);
@@ -71,14 +71,9 @@ pub fn merge(texts: &[Text]) -> Merged {
         let (dict, found, dropped) = mistakes.weed(tree.dict);
         merged.diagnostics.extend(found);
         merged.dropped.extend(dropped);
-        figment = figment.merge(Layer(seal(dict, &KeyPath::root())));
+        layers.push(dict);
     }
-    let dict = figment
-        .data()
-        .ok()
-        .and_then(|mut profiles| profiles.remove(&Profile::Default))
-        .unwrap_or_default();
-    let dict = unseal(dict, &KeyPath::root());
+    let dict = combine(layers);
     merged.sha256 = digest(&dict);
     match Document::deserialize(&Value::Dict(Tag::Default, dict)) {
         Ok(document) => merged.document = document,
@@ -86,6 +81,18 @@ pub fn merge(texts: &[Text]) -> Merged {
         Err(error) => merged.diagnostics.push(diagnose(&error)),
     }
     merged
+}
+
+/// Merges right tables; later ones win.
+fn combine(layers: Vec<Dict>) -> Dict {
+    let figment = layers.into_iter().fold(Figment::new(), |figment, layer| {
+        figment.merge(Layer(seal(layer, &KeyPath::root())))
+    });
+    let merged = figment
+        .data()
+        .ok()
+        .and_then(|mut profiles| profiles.remove(&Profile::Default));
+    unseal(merged.unwrap_or_default(), &KeyPath::root())
 }
 
 /// The first version that is a number but not ours.
@@ -243,6 +250,7 @@ fn in_toml_terms(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a string" => "a text",
         "a sequence" => "a list",
+        "i32" => "a whole number of at most 32 bits",
         other => other,
     }
 }
@@ -318,4 +326,120 @@ fn unseal(dict: Dict, path: &KeyPath) -> Dict {
             (key, value)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(number: i64) -> Value {
+        Value::from(number.to_string())
+    }
+
+    fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value));
+        Value::Dict(Tag::Default, entries.collect())
+    }
+
+    prop_compose! {
+        /// A table that is replaced whole, with some of its keys.
+        fn whole()(a in prop::option::of(0..3_i64), b in prop::option::of(0..3_i64)) -> Value {
+            let a = a.map(|a| ("src", text(a)));
+            let b = b.map(|b| ("not", table([("dport", text(b))])));
+            table(a.into_iter().chain(b))
+        }
+    }
+
+    prop_compose! {
+        fn layer()(
+            max in prop::option::of(prop_oneof![(0..3_i64).prop_map(text), whole()]),
+            close in prop::option::of(0..3_i64),
+            icmp in prop::option::of(prop_oneof![(0..3_i64).prop_map(text), whole()]),
+            rule in prop::option::of((prop::option::of(whole()), prop::option::of(0..3_i64))),
+            other in prop::option::of(whole()),
+        ) -> Dict {
+            let timeouts = close.map(|close| ("tcp", table([("close", text(close))])));
+            let timeouts = timeouts.into_iter().chain(icmp.map(|icmp| ("icmp", icmp)));
+            let rule = rule.map(|(predicate, order)| {
+                let predicate = predicate.map(|predicate| ("match", predicate));
+                ("a", table(predicate.into_iter().chain(order.map(|o| ("order", text(o))))))
+            });
+            let other = other.map(|predicate| ("b", table([("match", predicate)])));
+            let root = table([
+                ("table", table(max.map(|max| ("max", max)))),
+                ("timeouts", table(timeouts)),
+                ("rules", table(rule.into_iter().chain(other))),
+            ]);
+            root.into_dict().unwrap()
+        }
+    }
+
+    fn json(dict: &Dict) -> serde_json::Value {
+        serde_json::to_value(dict).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_which_layers_are_merged_first(
+            a in layer(), b in layer(), c in layer(),
+        ) {
+            let at_once = combine(vec![a.clone(), b.clone(), c.clone()]);
+            let left = combine(vec![combine(vec![a.clone(), b.clone()]), c.clone()]);
+            let right = combine(vec![a, combine(vec![b, c])]);
+            prop_assert_eq!(json(&at_once), json(&left));
+            prop_assert_eq!(json(&at_once), json(&right));
+        }
+
+        #[test]
+        fn a_layer_over_itself_changes_nothing(a in layer()) {
+            prop_assert_eq!(json(&combine(vec![a.clone(), a.clone()])), json(&combine(vec![a])));
+        }
+    }
+
+    #[test]
+    fn a_match_is_replaced_whole_and_a_rule_key_by_key() {
+        let low = Text::file(
+            "low",
+            "version = 1\n[rules.a]\nmatch = { protocol = \"tcp\", dport = 22 }\naction = \"report\"\n",
+        );
+        let high = Text::file(
+            "high",
+            "[rules.a]\nmatch = { src = \"10.0.0.0/8\" }\norder = 7\n",
+        );
+        let merged = merge(&[low, high]);
+        assert_eq!(merged.diagnostics, []);
+        let rules = merged.document.rules.unwrap();
+        let rule = &rules["a"];
+        assert!(rule.action.is_some());
+        assert_eq!(rule.order, Some(7));
+        let predicate = rule.predicate.clone().unwrap();
+        assert!(predicate.src.is_some());
+        assert_eq!(predicate.dport, None);
+        assert_eq!(predicate.protocol, None);
+    }
+
+    #[test]
+    fn equal_documents_have_equal_digests_however_they_are_laid_out() {
+        let one = Text::file("one", "version = 1\nrun.mode = \"act\"\n[table]\nmax = 5\n");
+        let first = Text::file("first", "# a comment\n[table]\nmax = 4\n");
+        let second = Text::file(
+            "second",
+            "table = { max = 5 }\nrun = { mode = \"act\" }\nversion = 1",
+        );
+        let split = merge(&[first.clone(), second]);
+        assert_eq!(merge(&[one.clone()]).sha256, split.sha256);
+        assert_ne!(merge(&[one]).sha256, merge(&[first]).sha256);
+    }
+
+    #[test]
+    fn reading_stops_after_many_mistakes_and_says_so() {
+        let content: String = (0..1000).map(|n| format!("key{n} = {n}\n")).collect();
+        let merged = merge(&[Text::file("many", content)]);
+        assert_eq!(merged.diagnostics.len(), MOST_MISTAKES + 1);
+        assert_eq!(merged.diagnostics[MOST_MISTAKES].code, Code::TooMany);
+    }
 }

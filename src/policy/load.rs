@@ -1,11 +1,13 @@
 //! Texts -> policy, with everything that is wrong or doubtful in them.
 
-use super::Policy;
+use super::cell::Cells;
 use super::diagnostic::{Code, Diagnostic, Place, Severity};
 use super::key::KeyPath;
 use super::layers;
 use super::text::{SpanIndex, Text};
+use super::timing::Timing;
 use super::validate;
+use super::{Policy, effect, lint, overlap};
 
 /// A policy and what was found in its texts.
 #[derive(Clone, Debug)]
@@ -27,15 +29,25 @@ pub fn load(texts: &[Text]) -> Loaded {
     if !merged.is_foreign {
         let validated = validate::validate(&merged);
         let mut found = validated.diagnostics;
+        if timeouts_are_known(&merged, &found) {
+            let timing = Timing {
+                policy: &validated.policy,
+                header: None,
+            };
+            let cells = Cells::new(timing);
+            found.extend(effect::check(&cells));
+            found.extend(overlap::overlaps(&cells));
+        }
+        if !has_errors(&diagnostics) && !has_errors(&found) {
+            found.extend(lint::lint(&validated.policy, None));
+        }
         merged.spans.locate(&mut found);
+        place_at_start(&mut found, texts);
         found.retain(|diagnostic| is_certain(diagnostic, &merged));
         diagnostics.extend(found);
         policy = Some(validated.policy);
     }
-    if diagnostics
-        .iter()
-        .any(|diagnostic| diagnostic.severity == Severity::Error)
-    {
+    if has_errors(&diagnostics) {
         policy = None;
     }
     sort(&mut diagnostics);
@@ -44,6 +56,36 @@ pub fn load(texts: &[Text]) -> Loaded {
         diagnostics,
         spans: merged.spans,
     }
+}
+
+/// What is missing from the document as a whole is missing at the start of its first text.
+fn place_at_start(diagnostics: &mut [Diagnostic], texts: &[Text]) {
+    if texts.is_empty() {
+        return;
+    }
+    for diagnostic in diagnostics.iter_mut().filter(|found| found.place.is_none()) {
+        diagnostic.place = Some(Place {
+            text: 0,
+            span: 0..0,
+        });
+    }
+}
+
+fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+/// A mistaken timeout must not make rules look impossible.
+fn timeouts_are_known(merged: &layers::Merged, found: &[Diagnostic]) -> bool {
+    let timeouts = KeyPath::of(["timeouts"]);
+    let is_hidden = |key: &KeyPath| key.is_within(&timeouts) || timeouts.is_within(key);
+    merged.broken.is_empty()
+        && !merged.dropped.iter().any(is_hidden)
+        && !found
+            .iter()
+            .any(|diagnostic| is_hidden(&diagnostic.key) && diagnostic.key.0.len() > 1)
 }
 
 /// Whether a finding holds although some text could be read in part only: what seems to be missing
@@ -64,7 +106,7 @@ fn is_certain(diagnostic: &Diagnostic, merged: &layers::Merged) -> bool {
 }
 
 /// By text and place; what has no place comes first.
-pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
+pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| {
         diagnostic
             .place

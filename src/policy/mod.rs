@@ -7,20 +7,26 @@ use ipnet::IpNet;
 
 use crate::flow::{Family, Protocol, status::StatusWord};
 
+pub mod cell;
 pub mod diagnostic;
 mod document;
+pub mod effect;
 mod key;
 pub mod layers;
 pub mod leaf;
+pub mod lint;
 pub mod load;
 mod match_table;
 mod members;
+pub mod overlap;
 mod predicate;
 mod quantity;
+mod relation;
 mod seconds;
 mod shape;
 pub mod term;
 mod text;
+pub mod timing;
 mod tree;
 mod validate;
 

@@ -64,6 +64,9 @@ fn without_null(schema: Value) -> Value {
                     map.insert("type".to_owned(), only);
                 }
             }
+            if let Some(Value::Array(words)) = map.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
             if let Some(Value::Array(alternatives)) = map.get_mut("anyOf") {
                 alternatives.retain(|schema| *schema != serde_json::json!({ "type": "null" }));
                 if let [Value::Object(only)] = alternatives.as_slice() {

@@ -185,9 +185,13 @@ impl Validation<'_> {
                     format!("the set `@{name}` is switched off"),
                 )
             } else {
-                let names = self.sets.iter().map(|set| set.name.as_str());
+                let names: Vec<_> = self
+                    .sets
+                    .iter()
+                    .map(|set| format!("@{}", set.name))
+                    .collect();
                 Diagnostic::error(Code::UnknownSet, path, format!("there is no set `@{name}`"))
-                    .did_you_mean(name, names)
+                    .did_you_mean(&format!("@{name}"), names.iter().map(String::as_str))
                     .help(format!("declare it: `[sets.{name}]`"))
             };
             self.found.push(diagnostic);
@@ -212,7 +216,6 @@ impl Validation<'_> {
                 "add `count = 1000`",
             );
         }
-        let per = table.per?;
         let prefix4 = table.prefix4.map_or(32, |length| length.0);
         let prefix6 = table.prefix6.map_or(128, |length| length.0);
         if prefix4 > 32 {
@@ -225,6 +228,7 @@ impl Validation<'_> {
                 .expected("0 to 32"),
             );
         }
+        let per = table.per?;
         let has_prefix = table.prefix4.is_some() || table.prefix6.is_some();
         let is_address = matches!(
             per,

@@ -233,6 +233,10 @@ impl Validation<'_> {
             && !(tunable.min..=tunable.max).contains(&number)
         {
             let mut diagnostic = out_of_range(number, path.clone(), (tunable.min, tunable.max));
+            if tunable.unit == Unit::Seconds {
+                diagnostic.message = format!("{} is out of range", Seconds(number));
+                diagnostic.expected = Some(format!("{} to {} seconds", tunable.min, tunable.max));
+            }
             if number == 0 && tunable.unit == Unit::Seconds {
                 diagnostic =
                     diagnostic.help("the kernel takes 0, and new entries then expire at once");

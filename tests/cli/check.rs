@@ -1,0 +1,192 @@
+use std::fs;
+
+use crate::fixture::Cli;
+
+/// Runs `check` on a copy of each case and keeps what it prints beside the cases.
+fn snapshot_cases(pattern: &str, code: i32) {
+    insta::glob!("../cases/policy", pattern, |path| {
+        let cli = Cli::new();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        cli.write(name, fs::read(path).unwrap());
+        cli.write("members.txt", "198.51.100.0/24 # spare\n");
+        let ran = cli.run(["check", name]);
+        assert_eq!(ran.code, code, "{name}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stderr, "", "{name}");
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../cases/policy/printed");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!("check", ran.stdout));
+    });
+}
+
+#[test]
+fn every_mistake_is_shown_with_its_place() {
+    snapshot_cases("invalid/*.toml", 78);
+}
+
+#[test]
+fn valid_policies_pass_with_their_doubts_shown() {
+    snapshot_cases("valid/*.toml", 0);
+}
+
+#[test]
+fn mistakes_of_all_layers_are_shown_at_their_own_places() {
+    let cli = Cli::new();
+    cli.write(
+        "usr/lib/conntidy/policy.toml",
+        "version = 1\n[rules.a]\nmatch = { protocol = \"tcp\" }\naction = \"report\"\n",
+    );
+    cli.write(
+        "usr/lib/conntidy/policy.d/10-vendor.toml",
+        "[limits]\ndelete = \"200%\"\n",
+    );
+    cli.write(
+        "etc/conntidy/policy.d/20-site.toml",
+        "[rules.a]\nacton = \"delete\"\n",
+    );
+    cli.write(
+        "run/conntidy/policy.d/30-now.toml",
+        "[timeouts]\ntcp.close = 0\n",
+    );
+    let ran = cli.run([
+        "check",
+        "--root",
+        ".",
+        "--set",
+        "table.max=lots",
+        "--set",
+        "rules.a.order=1e3",
+    ]);
+    assert_eq!(ran.code, 78);
+    insta::assert_snapshot!(ran.stdout);
+}
+
+#[test]
+fn the_system_s_files_override_each_other_by_name_and_dev_null_masks() {
+    let cli = Cli::new();
+    let mistake = "nonsense = 1\n";
+    cli.write("usr/lib/conntidy/policy.toml", mistake);
+    cli.write("etc/conntidy/policy.toml", "version = 1\n");
+    cli.write("usr/lib/conntidy/policy.d/10-vendor.toml", mistake);
+    cli.write(
+        "run/conntidy/policy.d/10-vendor.toml",
+        "run.mode = \"report\"\n",
+    );
+    cli.write("usr/lib/conntidy/policy.d/20-masked.toml", mistake);
+    std::os::unix::fs::symlink(
+        "/dev/null",
+        cli.root().join("run/conntidy/policy.d/20-masked.toml"),
+    )
+    .unwrap();
+    cli.write("etc/conntidy/policy.d/notes.txt", "not a policy");
+    cli.write("etc/conntidy/policy.d/.hidden.toml", mistake);
+    let ran = cli.run(["check", "--root", "."]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(
+        ran.stdout,
+        "./etc/conntidy/policy.toml, ./run/conntidy/policy.d/10-vendor.toml: valid\n"
+    );
+}
+
+#[test]
+fn a_named_file_is_read_alone() {
+    let cli = Cli::new();
+    cli.write("policy.toml", "version = 1\n");
+    cli.write("policy.d/10.toml", "nonsense = 1\n");
+    let ran = cli.run(["check", "policy.toml"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "policy.toml: valid\n"));
+}
+
+#[test]
+fn a_missing_policy_is_an_error() {
+    let cli = Cli::new();
+    let named = cli.run(["check", "no-such.toml"]);
+    assert_eq!(named.code, 78);
+    assert!(named.stderr.contains("no-such.toml"), "{}", named.stderr);
+    let default = cli.run(["check", "--root", "."]);
+    assert_eq!(default.code, 78);
+    assert!(
+        default.stderr.contains("there is no policy"),
+        "{}",
+        default.stderr
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_shown_with_its_place() {
+    let cli = Cli::new();
+    cli.write("policy.toml", b"version = 1\n# caf\xe9\n");
+    let ran = cli.run(["check", "policy.toml"]);
+    assert_eq!(ran.code, 78);
+    assert!(ran.stdout.contains("policy.toml:2:6"), "{}", ran.stdout);
+}
+
+#[test]
+fn set_files_are_read_beside_the_file_that_names_them() {
+    let cli = Cli::new();
+    cli.write("etc/conntidy/policy.toml", "version = 1\n");
+    cli.write(
+        "etc/conntidy/policy.d/10.toml",
+        "[sets.a]\nfile = \"a.txt\"\n[sets.b]\nfile = \"b.txt\"\n",
+    );
+    cli.write("etc/conntidy/policy.d/a.txt", "10.0.0.1\n");
+    cli.write("etc/conntidy/policy.d/b.txt", "10.0.0.1\nbackend.example\n");
+    let ran = cli.run(["check", "--root", "."]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    insta::assert_snapshot!(ran.stdout);
+    assert_eq!(cli.run(["check", "--root", ".", "--strict"]).code, 78);
+}
+
+#[test]
+fn an_assignment_overrides_one_key() {
+    let cli = Cli::new();
+    cli.write(
+        "policy.toml",
+        "version = 1\n[rules.a]\nmatch = { protocol = \"tcp\", dport = 22 }\naction = \"delete\"\n",
+    );
+    assert_eq!(cli.run(["check", "policy.toml", "--strict"]).code, 78);
+    for assignment in ["rules.a.action=report", "rules.a.enabled=false"] {
+        let ran = cli.run(["check", "policy.toml", "--strict", "--set", assignment]);
+        assert_eq!(ran.code, 0, "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn json_has_lines_columns_and_codes() {
+    let cli = Cli::new();
+    cli.write(
+        "policy.toml",
+        "version = 1\n[run]\nmode = \"äct\"\nevery = \"5m\"\n",
+    );
+    let ran = cli.run([
+        "check",
+        "policy.toml",
+        "-o",
+        "json",
+        "--set",
+        "table.mode=enforce",
+    ]);
+    assert_eq!(ran.code, 78);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    insta::assert_json_snapshot!(document);
+}
+
+#[test]
+fn several_files_are_several_policies() {
+    let cli = Cli::new();
+    cli.write("good.toml", "version = 1\n");
+    cli.write("bad.toml", "version = 1\nnonsense = 1\n");
+    let ran = cli.run(["check", "good.toml", "bad.toml"]);
+    assert_eq!(ran.code, 78);
+    assert!(
+        ran.stdout.starts_with("good.toml: valid\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.ends_with("bad.toml: invalid, 1 error\n"),
+        "{}",
+        ran.stdout
+    );
+}
