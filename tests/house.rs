@@ -106,8 +106,9 @@ fn tokens(source: &str) -> Vec<String> {
 
 fn sources(path: &Path, into: &mut Vec<PathBuf>) {
     if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            sources(&entry.unwrap().path(), into);
+        for entry in fs::read_dir(path).expect("a directory of the sources") {
+            let entry = entry.expect("an entry of the sources");
+            sources(&entry.path(), into);
         }
     } else if path.extension().is_some_and(|extension| extension == "rs") {
         into.push(path.to_owned());

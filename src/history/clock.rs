@@ -131,6 +131,8 @@ mod tests {
             let clock = clock(9000, after, &[(10, before), (2000, after)]);
             let wall = |offset: i64, at: u64| (offset.cast_unsigned() + at) * S;
             assert_eq!(clock.age(wall(before, 1500)), Err(AgeDoubt::Stepped));
+            // Today's offset alone would put this one behind the backward step.
+            assert_eq!(clock.age(wall(before, 1900)), Err(AgeDoubt::Stepped));
             assert_eq!(clock.age(wall(after, 8000)), Ok(1000 * S));
         }
     }

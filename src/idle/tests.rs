@@ -156,6 +156,8 @@ fn a_lowered_timeout_leaves_entries_with_more_unknown() {
         idle(&header, &above, HOUR),
         Idle::Unknown(Doubt::AboveTimeout(86_400))
     );
+    let armed_now = tcp(tcp::ESTABLISHED, 86_400);
+    assert_eq!(idle(&header, &armed_now, HOUR), Idle::NotIdle);
     let below = tcp(tcp::ESTABLISHED, 86_400 - 3601);
     assert_eq!(idle(&header, &below, HOUR), Idle::Proven);
 }
