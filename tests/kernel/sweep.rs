@@ -255,13 +255,14 @@ fn a_sweep_that_is_not_finished_sends_nothing_more() -> Result<(), Failed> {
     flows::create(&all)?;
     let table = fixture::table()?;
     let sweep = Live::default().sweep(SweepOptions {
-        batch_messages: NonZeroU32::new(10),
-        // The first batch goes out at once, the second a second later.
-        pace: NonZeroU32::new(10),
+        // The first batch goes out at once, each other one a fifth of a second later.
+        pace: NonZeroU32::new(5),
         ..SweepOptions::default()
     })?;
     let mut feeder = sweep.feeder();
-    feeder.push(0, &delete(&table[0].0));
+    for (flow, _) in &table[..3] {
+        feeder.push(0, &delete(flow));
+    }
     drop(feeder);
     drop(sweep);
     assert!(Live::default().count()? >= 999);
