@@ -281,8 +281,7 @@ impl<'a> Entry<'a> {
             flow.state = state;
             flow.present |= Present::STATE;
         }
-        if let (None, None) = self.seq_adjust {
-        } else {
+        if self.seq_adjust != (None, None) {
             let (orig, reply) = self.seq_adjust;
             self.extra.seq_adjust = Some((orig.unwrap_or_default(), reply.unwrap_or_default()));
         }

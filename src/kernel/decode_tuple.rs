@@ -122,10 +122,10 @@ fn any(family: Family, number: u16, payload: &[u8]) -> Result<Direction, DecodeE
                         proto::DST_PORT => ports.1 = Some(be16(number, payload)?),
                         proto::ICMP_ID | proto::ICMPV6_ID => icmp.0 = Some(be16(number, payload)?),
                         proto::ICMP_TYPE | proto::ICMPV6_TYPE => {
-                            icmp.1 = Some(byte(number, payload)?)
+                            icmp.1 = Some(byte(number, payload)?);
                         }
                         proto::ICMP_CODE | proto::ICMPV6_CODE => {
-                            icmp.2 = Some(byte(number, payload)?)
+                            icmp.2 = Some(byte(number, payload)?);
                         }
                         _ => {}
                     }

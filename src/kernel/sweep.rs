@@ -73,7 +73,8 @@ pub struct Outgoing<'a> {
     pub record: &'a [u8],
 }
 
-/// Called with each batch before it is sent; an error keeps it and all later ones back.
+/// Called, on the sending thread, with each batch before it is sent; an error keeps it and all
+/// later ones back.
 pub type BeforeBatch = Box<dyn FnMut(&Outgoing<'_>) -> io::Result<()> + Send>;
 
 /// How a sweep goes.
