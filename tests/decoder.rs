@@ -212,6 +212,43 @@ fn a_short_attribute_makes_the_entry_unknown() {
 }
 
 #[test]
+fn a_tuple_without_its_parts_makes_the_entry_unknown() {
+    let mut cut = 0;
+    for message in captured_messages() {
+        let protocol = decode(&message).unwrap().flow.protocol;
+        for number in [1, 2] {
+            let mut parts = attributes(&message);
+            let index = parts.iter().position(|p| p[2] & 0x3f == number).unwrap();
+            // The last attribute of the protocol part, which comes last where there is no zone.
+            let inner = [vec![0; 16], parts[index].clone()].concat();
+            let mut inner = attributes(&inner);
+            if inner.len() != 2 || inner[1].len() < 24 {
+                continue;
+            }
+            let fields = [vec![0; 16], inner[1].clone()].concat();
+            let mut fields = attributes(&fields);
+            fields.pop();
+            let rebuilt = |parts: &[Vec<u8>], header: &[u8]| {
+                let body = parts.concat();
+                let length = u16::try_from(4 + body.len()).unwrap();
+                [&length.to_ne_bytes()[..], &header[2..4], &body].concat()
+            };
+            inner[1] = rebuilt(&fields, &inner[1]);
+            parts[index] = rebuilt(&inner, &parts[index]);
+            let cut_short = message_of(&message, &parts);
+            let decoded = decode(&cut_short);
+            if matches!(protocol.0, 1 | 6 | 17 | 58) {
+                assert_eq!(decoded.unwrap_err(), DecodeError::Tuple, "{protocol}");
+                cut += 1;
+            } else {
+                assert!(decoded.is_ok(), "{protocol}");
+            }
+        }
+    }
+    assert!(cut > 50, "{cut}");
+}
+
+#[test]
 fn a_master_is_noticed() {
     let message = &captured_messages()[0];
     let mut parts = attributes(message);

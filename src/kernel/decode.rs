@@ -34,8 +34,8 @@ pub enum DecodeError {
         /// Bytes it has.
         length: usize,
     },
-    /// No original tuple, or one without addresses or protocol.
-    #[error("the original tuple is incomplete")]
+    /// No original tuple, or a tuple without addresses, protocol or ports.
+    #[error("a tuple is incomplete")]
     Tuple,
     /// A name that is not UTF-8.
     #[error("attribute {0} is not text")]
@@ -281,8 +281,7 @@ impl<'a> Entry<'a> {
             flow.state = state;
             flow.present |= Present::STATE;
         }
-        if let (None, None) = self.seq_adjust {
-        } else {
+        if self.seq_adjust != (None, None) {
             let (orig, reply) = self.seq_adjust;
             self.extra.seq_adjust = Some((orig.unwrap_or_default(), reply.unwrap_or_default()));
         }

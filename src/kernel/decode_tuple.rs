@@ -95,8 +95,8 @@ fn usual_ports(bytes: &[u8; 28]) -> bool {
 fn any(family: Family, number: u16, payload: &[u8]) -> Result<Direction, DecodeError> {
     let (mut src, mut dst) = (None, None);
     let mut protocol = None;
-    let mut ports = (0, 0);
-    let mut icmp = (0, 0, 0);
+    let mut ports = (None, None);
+    let mut icmp = (None, None, None);
     let mut zone = 0;
     for attribute in walk(number, payload) {
         let (inner, payload) = attribute?;
@@ -118,11 +118,15 @@ fn any(family: Family, number: u16, payload: &[u8]) -> Result<Direction, DecodeE
                     let (number, payload) = attribute?;
                     match number {
                         proto::NUM => protocol = Some(Protocol(byte(number, payload)?)),
-                        proto::SRC_PORT => ports.0 = be16(number, payload)?,
-                        proto::DST_PORT => ports.1 = be16(number, payload)?,
-                        proto::ICMP_ID | proto::ICMPV6_ID => icmp.0 = be16(number, payload)?,
-                        proto::ICMP_TYPE | proto::ICMPV6_TYPE => icmp.1 = byte(number, payload)?,
-                        proto::ICMP_CODE | proto::ICMPV6_CODE => icmp.2 = byte(number, payload)?,
+                        proto::SRC_PORT => ports.0 = Some(be16(number, payload)?),
+                        proto::DST_PORT => ports.1 = Some(be16(number, payload)?),
+                        proto::ICMP_ID | proto::ICMPV6_ID => icmp.0 = Some(be16(number, payload)?),
+                        proto::ICMP_TYPE | proto::ICMPV6_TYPE => {
+                            icmp.1 = Some(byte(number, payload)?);
+                        }
+                        proto::ICMP_CODE | proto::ICMPV6_CODE => {
+                            icmp.2 = Some(byte(number, payload)?);
+                        }
                         _ => {}
                     }
                 }
@@ -135,8 +139,17 @@ fn any(family: Family, number: u16, payload: &[u8]) -> Result<Direction, DecodeE
         return Err(DecodeError::Tuple);
     };
     let (src_port, dst_port) = match protocol {
-        Protocol::ICMP | Protocol::ICMPV6 => (icmp.0, u16::from_be_bytes([icmp.1, icmp.2])),
-        _ => ports,
+        Protocol::ICMP | Protocol::ICMPV6 => match icmp {
+            (Some(id), Some(kind), Some(code)) => (id, u16::from_be_bytes([kind, code])),
+            _ => return Err(DecodeError::Tuple),
+        },
+        // Always tracked with ports. A kernel built without another protocol tracks it as generic
+        // and sends none.
+        Protocol::TCP | Protocol::UDP => match ports {
+            (Some(src), Some(dst)) => (src, dst),
+            _ => return Err(DecodeError::Tuple),
+        },
+        _ => (ports.0.unwrap_or(0), ports.1.unwrap_or(0)),
     };
     Ok(Direction {
         tuple: Tuple {

@@ -98,10 +98,12 @@ impl Live {
             ))
         }
     }
+}
 
-    fn buckets(self_tunables: LiveTunables) -> Option<String> {
-        self_tunables.read("nf_conntrack_buckets").ok()
-    }
+/// The size of the hash table; a dump during which it changes is not whole, and nothing else says
+/// so.
+fn buckets() -> Option<String> {
+    LiveTunables.read("nf_conntrack_buckets").ok()
 }
 
 impl Observe for Live {
@@ -147,9 +149,9 @@ impl Observe for Live {
 
     fn dump(&self, visitors: &mut [&mut dyn Visit]) -> Result<Dumped, ObserveError> {
         self.require()?;
-        let before = Self::buckets(LiveTunables);
+        let before = buckets();
         let mut dumped = dump::dump(visitors).map_err(observe)?;
-        let after = Self::buckets(LiveTunables);
+        let after = buckets();
         // An unreadable size proves nothing, and what is unproven counts as the worse.
         dumped.resized = before.is_none() || before != after;
         Ok(dumped)

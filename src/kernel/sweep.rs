@@ -73,7 +73,8 @@ pub struct Outgoing<'a> {
     pub record: &'a [u8],
 }
 
-/// Called with each batch before it is sent; an error keeps it and all later ones back.
+/// Called, on the sending thread, with each batch before it is sent; an error keeps it and all
+/// later ones back.
 pub type BeforeBatch = Box<dyn FnMut(&Outgoing<'_>) -> io::Result<()> + Send>;
 
 /// How a sweep goes.
@@ -320,6 +321,7 @@ struct Sender {
 impl Sender {
     fn run(&mut self, waiting: &Receiver<Batch>) {
         for mut batch in waiting {
+            self.wait(batch.messages);
             if self.shared.stopped.load(Ordering::Relaxed) {
                 self.count(&batch, Outcome::Unsent);
             } else if let Err(error) = self.act(&mut batch) {
@@ -340,7 +342,6 @@ impl Sender {
             };
             before(&outgoing).map_err(SweepError::Hook)?;
         }
-        self.wait(batch.messages);
         let flags = batch.last + 6..batch.last + 8;
         let field: [u8; 2] = batch.bytes[flags.clone()]
             .try_into()
@@ -356,6 +357,9 @@ impl Sender {
         let Some(pace) = self.pace else {
             return;
         };
+        if self.shared.stopped.load(Ordering::Relaxed) {
+            return;
+        }
         let now = Instant::now();
         if let Some(left) = self.due.checked_duration_since(now) {
             thread::sleep(left);

@@ -69,3 +69,26 @@ pub(crate) fn sound(dumped: Dumped, visited: usize) -> Result<(), Failed> {
     }
     Ok(())
 }
+
+/// Fails unless two sorted lists of keys are the same, and then shows a few that differ.
+pub(crate) fn same_keys(seen: &[FlowKey], wanted: &[FlowKey]) -> Result<(), Failed> {
+    if seen == wanted {
+        return Ok(());
+    }
+    let only = |here: &[FlowKey], there: &[FlowKey]| -> Vec<FlowKey> {
+        let there: std::collections::HashSet<_> = there.iter().collect();
+        here.iter()
+            .filter(|key| !there.contains(key))
+            .take(3)
+            .copied()
+            .collect()
+    };
+    Err(format!(
+        "{} keys, not {}; too many such as {:?}, missing such as {:?}",
+        seen.len(),
+        wanted.len(),
+        only(seen, wanted),
+        only(wanted, seen)
+    )
+    .into())
+}
