@@ -13,16 +13,25 @@ use std::env;
 use std::io;
 use std::process::{ExitCode, Stdio};
 
+use conntidy::kernel::namespace::private;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::namespace::{Namespace, become_private, tool};
+use crate::namespace::tool;
 
 /// Where nothing may be skipped, as in CI.
 const REQUIRE_ALL: &str = "CONNTIDY_REQUIRE_ALL";
 
-/// A test: its name and what it does.
-type Scenario = (&'static str, fn() -> Result<(), Failed>);
+/// The tools that every scenario needs.
+const TOOLS: [&str; 3] = ["ip", "nft", "conntrack"];
+
+/// A test.
+struct Scenario {
+    name: &'static str,
+    run: fn() -> Result<(), Failed>,
+    /// Tools that it needs beyond those that all need.
+    tools: &'static [&'static str],
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -33,17 +42,17 @@ fn main() -> ExitCode {
     };
     let trials = scenarios::ALL
         .iter()
-        .map(|&(name, run)| {
+        .map(|scenario| {
             let missing = missing.clone();
-            Trial::ignorable_test(name, move || attempt(run, missing))
+            Trial::ignorable_test(scenario.name, move || attempt(scenario, missing))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn attempt(run: fn() -> Result<(), Failed>, missing: Option<String>) -> Result<Completion, Failed> {
-    match missing {
-        None => run().map(|()| Completion::Completed),
+fn attempt(scenario: &Scenario, missing: Option<String>) -> Result<Completion, Failed> {
+    match missing.or_else(|| missing_tool(scenario.tools)) {
+        None => (scenario.run)().map(|()| Completion::Completed),
         Some(reason) if env::var_os(REQUIRE_ALL).is_some_and(|value| value == "1") => {
             Err(format!("nothing may be skipped here ({REQUIRE_ALL}=1), but {reason}").into())
         }
@@ -53,26 +62,32 @@ fn attempt(run: fn() -> Result<(), Failed>, missing: Option<String>) -> Result<C
 
 /// Prepares the process; says what keeps these tests from running, if anything does.
 fn what_is_missing() -> Option<String> {
-    if let Err(error) = become_private() {
-        return Some(format!("user namespaces are not to be had: {error}"));
+    if let Err(error) = private() {
+        return Some(format!("a user namespace is not to be had: {error}"));
     }
-    for (name, version) in [("ip", "-V"), ("nft", "-v"), ("conntrack", "-V")] {
+    if let Some(reason) = missing_tool(&TOOLS) {
+        return Some(reason);
+    }
+    if let Err(error) = allow_many_sockets() {
+        return Some(format!(
+            "the limit of open files is not to be raised: {error}"
+        ));
+    }
+    None
+}
+
+/// Names the first tool that does not start. What it is told does not matter, so all are told the same.
+fn missing_tool(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| {
         let answer = tool(name)
-            .arg(version)
+            .arg("-V")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        if let Err(error) = answer {
-            return Some(format!("the tool `{name}` does not start: {error}"));
-        }
-    }
-    if let Err(error) = allow_many_sockets().and_then(|()| probe()) {
-        return Some(format!(
-            "a user namespace has no power over its own tracking table: {error}"
-        ));
-    }
-    None
+        let error = answer.err()?;
+        Some(format!("the tool `{name}` does not start: {error}"))
+    })
 }
 
 /// The soft limit is often 1024, which a thousand connections with both ends here exceed.
@@ -85,11 +100,4 @@ fn allow_many_sockets() -> io::Result<()> {
             maximum: limit.maximum,
         },
     )?)
-}
-
-/// Some systems let a process into a user namespace and take its capabilities there: only use tells.
-fn probe() -> io::Result<()> {
-    let mut list = tool("conntrack");
-    list.arg("-L");
-    Namespace::new()?.succeed(list).map(drop)
 }

@@ -1,33 +1,13 @@
-//! Namespaces without root: one user namespace for the process, network namespaces for the tests.
+//! Network namespaces of a test, and commands within them.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::process::{self, Command, Output, Stdio};
 use std::sync::Arc;
-use std::thread;
 
-use rustix::process::{getgid, getuid};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
-
-/// Makes the process root of a user namespace of its own, with an empty network namespace.
-/// Only a process of one thread may do that, so it is the first thing that `main` does.
-pub(crate) fn become_private() -> io::Result<()> {
-    let (uid, gid) = (getuid(), getgid());
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
-    fs::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw()))
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for CLONE_FILES alone, which is never asked for here"
-)]
-fn unshare(what: UnshareFlags) -> io::Result<()> {
-    Ok(rustix::thread::unshare(what)?)
-}
+use conntidy::kernel::namespace::{within, within_new};
 
 /// A program of the system. Those for networks lie where the paths of ordinary users often do not lead.
 pub(crate) fn tool(name: &str) -> Command {
@@ -41,18 +21,16 @@ pub(crate) fn tool(name: &str) -> Command {
 /// A network namespace, which lives as long as a handle, a socket or a process in it does.
 #[derive(Clone)]
 pub(crate) struct Namespace {
-    handle: Arc<OwnedFd>,
+    handle: Arc<File>,
 }
 
 impl Namespace {
     /// An empty namespace whose loopback is up.
     pub(crate) fn new() -> io::Result<Self> {
-        let handle = on_a_thread(|| {
-            unshare(UnshareFlags::NEWNET)?;
-            File::open("/proc/thread-self/ns/net")
-        })?;
+        let handle =
+            within_new(|| File::open("/proc/thread-self/ns/net")).map_err(io::Error::other)??;
         let namespace = Self {
-            handle: Arc::new(handle.into()),
+            handle: Arc::new(handle),
         };
         namespace.ip("link set lo up")?;
         Ok(namespace)
@@ -69,10 +47,7 @@ impl Namespace {
         &self,
         task: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        on_a_thread(|| {
-            move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network))?;
-            task()
-        })
+        within(&self.path(), task).map_err(io::Error::other)?
     }
 
     /// Runs a command to its end and returns what it wrote, whatever its exit status.
@@ -126,14 +101,4 @@ fn check(name: &str, output: &Output) -> io::Result<()> {
         "{name}: {}: {complaint}",
         output.status
     )))
-}
-
-/// Namespaces belong to threads, so whatever enters one does so on a thread of its own.
-fn on_a_thread<T: Send>(task: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        scope
-            .spawn(task)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

@@ -104,11 +104,16 @@ impl Connection {
         expect_end(&mut self.server)
     }
 
+    /// The server ends its download.
+    pub(crate) fn close_server_half(&mut self) -> io::Result<()> {
+        self.server.shutdown(Shutdown::Write)?;
+        expect_end(&mut self.client)
+    }
+
     /// Closes in order, the client first, so that the entry ends in `TIME_WAIT`.
     pub(crate) fn close(mut self) -> io::Result<()> {
         self.close_client_half()?;
-        self.server.shutdown(Shutdown::Write)?;
-        expect_end(&mut self.client)
+        self.close_server_half()
     }
 
     /// The client's port: what tells its entry from the others'.
