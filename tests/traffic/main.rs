@@ -5,6 +5,7 @@
 
 mod flows;
 mod namespace;
+mod program;
 mod scenarios;
 mod topology;
 mod tracked;

@@ -17,7 +17,7 @@ pub(crate) struct Tracked {
     pub(crate) state: Option<String>,
     /// The kernel's number of the entry: another one means that the entry was made anew.
     pub(crate) id: u32,
-    tuples: Vec<(String, String)>,
+    pairs: Vec<(String, String)>,
 }
 
 impl fmt::Debug for Tracked {
@@ -50,12 +50,12 @@ impl Tracked {
             remaining,
             state,
             id,
-            tuples: pairs,
+            pairs,
         })
     }
 
     fn nth(&self, key: &str, n: usize) -> Option<&str> {
-        self.tuples
+        self.pairs
             .iter()
             .filter(|(name, _)| name == key)
             .nth(n)
@@ -75,6 +75,18 @@ impl Tracked {
     /// Source address of the reply direction: who really answers.
     pub(crate) fn reply_src(&self) -> Option<&str> {
         self.nth("src", 1)
+    }
+
+    /// Addresses and ports of both directions, in one line.
+    pub(crate) fn tuples(&self) -> String {
+        let keys = ["src", "dst", "sport", "dport", "type", "code"];
+        let mut words = vec![self.protocol.clone()];
+        for (key, value) in &self.pairs {
+            if keys.contains(&key.as_str()) {
+                words.push(format!("{key}={value}"));
+            }
+        }
+        words.join(" ")
     }
 
     /// Whether it is in this TCP or SCTP state.
@@ -114,4 +126,11 @@ pub(crate) fn tracked_where(
     let mut entries = tracked(namespace)?;
     entries.retain(wanted);
     Ok(entries)
+}
+
+/// The kernel's numbers of the entries, in order: equal before and after where no entry was made anew.
+pub(crate) fn ids(flows: &[Tracked]) -> Vec<u32> {
+    let mut ids: Vec<u32> = flows.iter().map(|flow| flow.id).collect();
+    ids.sort_unstable();
+    ids
 }
