@@ -7,6 +7,7 @@
 //! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`].
 //!
 //! Between them: [`apply`]. Above all: [`cli`].
+//! [`impact`], [`plan`], [`report`], [`snapshot`].
 
 pub mod apply;
 pub mod cli;
@@ -22,5 +23,6 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod snapshot;
 pub mod state;
 pub mod tunable;

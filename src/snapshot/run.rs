@@ -1,0 +1,131 @@
+//! A run: flows that are sorted and encoded together.
+
+use std::io::{self, Write};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::SnapshotError;
+use super::record::write_flow;
+use super::trailer::Checksum;
+use crate::flow::{ExtraTable, Flow};
+use crate::observe::Record;
+use crate::policy::Compression;
+
+/// Flows of a full run. A run of this size is sorted in memory; only the last one of a snapshot is
+/// smaller.
+pub const RUN_FLOWS: usize = 65_536;
+
+/// Zstandard's level: the fastest that still halves what level 1 leaves of ids and counters.
+pub(super) const LEVEL: i32 = 3;
+
+/// A reader that merges keeps a window of this many bits for each run: 256 KiB.
+pub(super) const WINDOW_LOG: u32 = 18;
+
+/// Flows that wait for their run to be full.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    flows: Vec<Flow>,
+    extras: ExtraTable,
+}
+
+impl Run {
+    /// Takes a flow as a dump delivers it.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let mut flow = record.flow;
+        flow.extra = self.extras.intern(&record.extra);
+        self.flows.push(flow);
+    }
+
+    /// Whether it holds [`RUN_FLOWS`] flows.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.flows.len() >= RUN_FLOWS
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Forgets the flows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.flows.clear();
+        self.extras.clear();
+    }
+}
+
+/// A run as it stands in the file.
+#[derive(Clone, Debug, Default)]
+pub struct EncodedRun {
+    /// Its bytes in the file.
+    pub(super) packed: Vec<u8>,
+    /// Length of its lines.
+    pub(super) bytes: u64,
+    /// Its flows.
+    pub(super) flows: u64,
+    /// Checksum of its lines.
+    pub(super) xxh3: Checksum,
+}
+
+/// Sorts a run, writes its lines and packs them. `reuse` gives its memory to the result.
+///
+/// # Errors
+/// Where the compressor fails, which means that it got no memory.
+pub fn encode(
+    run: &mut Run,
+    compression: Compression,
+    reuse: EncodedRun,
+) -> Result<EncodedRun, SnapshotError> {
+    run.flows.sort_by_cached_key(Flow::key);
+    let mut out = reuse.packed;
+    out.clear();
+    match compression {
+        Compression::Zstd => {
+            let mut packer = packer(out).map_err(SnapshotError::Write)?;
+            let mut encoded = lines(run, &mut packer).map_err(SnapshotError::Write)?;
+            encoded.packed = packer.finish().map_err(SnapshotError::Write)?;
+            Ok(encoded)
+        }
+        Compression::None => {
+            let mut encoded = lines(run, &mut out).map_err(SnapshotError::Write)?;
+            encoded.packed = out;
+            Ok(encoded)
+        }
+    }
+}
+
+/// A Zstandard frame, with a checksum of its content.
+pub(super) fn packer<W: Write>(out: W) -> io::Result<zstd::Encoder<'static, W>> {
+    let mut packer = zstd::Encoder::new(out, LEVEL)?;
+    packer.include_checksum(true)?;
+    packer.window_log(WINDOW_LOG)?;
+    Ok(packer)
+}
+
+fn lines(run: &Run, out: &mut impl Write) -> io::Result<EncodedRun> {
+    /// Lines that are hashed and packed at a time.
+    const CHUNK: usize = 128 * 1024;
+    let mut encoded = EncodedRun {
+        flows: run.flows.len() as u64,
+        ..EncodedRun::default()
+    };
+    let mut xxh3 = Xxh3::new();
+    let mut text = Vec::with_capacity(CHUNK + 1024);
+    let mut emit = |text: &mut Vec<u8>| {
+        xxh3.update(text);
+        encoded.bytes += text.len() as u64;
+        let result = out.write_all(text);
+        text.clear();
+        result
+    };
+    for flow in &run.flows {
+        write_flow(flow, &run.extras.get(flow.extra), &mut text);
+        if text.len() >= CHUNK {
+            emit(&mut text)?;
+        }
+    }
+    emit(&mut text)?;
+    encoded.xxh3 = Checksum(xxh3.digest());
+    Ok(encoded)
+}

@@ -1,0 +1,7 @@
+//! Snapshots: what is written is read, and every damage is noticed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod arbitrary;
+mod damage;
+mod identity;
