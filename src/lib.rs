@@ -25,4 +25,5 @@ pub mod policy;
 pub mod report;
 pub mod snapshot;
 pub mod state;
+pub mod store;
 pub mod tunable;

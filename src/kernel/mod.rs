@@ -16,6 +16,7 @@ pub mod identity;
 pub mod live;
 pub mod message;
 pub mod namespace;
+pub mod recorded;
 mod request;
 pub mod session;
 mod socket;
@@ -26,6 +27,7 @@ pub mod tally;
 
 pub use encode::Change;
 pub use live::Live;
+pub use recorded::Recorded;
 pub use socket::SocketError;
 pub use stats::TableStatistics;
 pub use sweep::{Feeder, Sweep, SweepError, SweepOptions};

@@ -5,3 +5,4 @@
 mod arbitrary;
 mod damage;
 mod identity;
+mod store;
