@@ -8,6 +8,7 @@
 //!
 //! Between them: [`apply`]. Above all: [`cli`].
 //! [`impact`], [`plan`], [`report`], [`snapshot`].
+//! [`impact`], [`plan`], [`report`], [`rebuild`], [`snapshot`].
 
 pub mod apply;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod matcher;
 pub mod observe;
 pub mod plan;
 pub mod policy;
+pub mod rebuild;
 pub mod report;
 pub mod snapshot;
 pub mod state;

@@ -8,6 +8,7 @@ use super::attribute::{
 };
 use super::message::{CT_DELETE, CT_NEW, HEADER, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use crate::flow::{Extra, Family, Flow, FlowKey, Present, Protocol, SeqAdjust, Status, Tuple};
+use crate::rebuild::{Endpoint, SETTABLE, TCP_FLAGS_KEPT, Translation};
 
 /// One change to one entry.
 #[derive(Clone, Copy, Debug)]
@@ -74,17 +75,6 @@ impl Change<'_> {
     }
 }
 
-/// Status bits that a create may set; the kernel sets `SRC_NAT` and its like by itself.
-const SETTABLE: Status = Status::SEEN_REPLY
-    .union(Status::ASSURED)
-    .union(Status::FIXED_TIMEOUT);
-
-/// `IP_CT_TCP_FLAG_*` that mean something without the sequence numbers they were seen with:
-/// `WINDOW_SCALE`, `SACK_PERM`, `CLOSE_INIT`, `BE_LIBERAL`, `DATA_UNACKNOWLEDGED`,
-/// `SIMULTANEOUS_OPEN`. With `MAXACK_SET`, but without the acknowledgement that goes with it, the
-/// kernel would take good resets for forged ones.
-pub const TCP_FLAGS_KEPT: u8 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
-
 fn put_entry(out: &mut Vec<u8>, flow: &Flow, extra: &Extra<'_>) {
     let both = flow.zone_orig == flow.zone_reply;
     let (orig_zone, reply_zone) = if both {
@@ -119,7 +109,7 @@ fn put_entry(out: &mut Vec<u8>, flow: &Flow, extra: &Extra<'_>) {
     if flow.mark != 0 {
         put(out, attribute::MARK, &flow.mark.to_be_bytes());
     }
-    put_translation(out, flow, &plain);
+    put_translation(out, flow);
     put_protoinfo(out, flow, extra);
     if let Some(helper) = extra.helper {
         nest(out, attribute::HELP, |out| {
@@ -135,47 +125,29 @@ fn put_entry(out: &mut Vec<u8>, flow: &Flow, extra: &Extra<'_>) {
     }
 }
 
-/// The destination is translated to where replies come from, the source to where they go.
-fn put_translation(out: &mut Vec<u8>, flow: &Flow, plain: &Tuple) {
-    let reply = &flow.reply;
-    // Without both tuples nothing is known of a translation.
-    if !flow.present.contains(Present::REPLY) {
-        return;
+fn put_translation(out: &mut Vec<u8>, flow: &Flow) {
+    let translation = Translation::of(flow);
+    if let Some(end) = translation.dst {
+        put_nat(out, attribute::NAT_DST, flow.family, &end);
     }
-    let icmp = matches!(flow.protocol, Protocol::ICMP | Protocol::ICMPV6);
-    let id = icmp && reply.src_port != plain.src_port;
-    let dst = reply.src != plain.src || (!icmp && reply.src_port != plain.src_port);
-    let src = reply.dst != plain.dst || (!icmp && reply.dst_port != plain.dst_port);
-    // An ICMP id is in one place for both; where no address tells, it is the source's.
-    let src = src || (id && !dst);
-    let (from, to) = if icmp {
-        (reply.src_port, reply.src_port)
-    } else {
-        (reply.src_port, reply.dst_port)
-    };
-    if dst {
-        put_nat(out, attribute::NAT_DST, flow, &reply.src, from);
-    }
-    if src {
-        put_nat(out, attribute::NAT_SRC, flow, &reply.dst, to);
+    if let Some(end) = translation.src {
+        put_nat(out, attribute::NAT_SRC, flow.family, &end);
     }
 }
 
-fn put_nat(out: &mut Vec<u8>, number: u16, flow: &Flow, address: &[u8; 16], port: u16) {
+fn put_nat(out: &mut Vec<u8>, number: u16, family: Family, end: &Endpoint) {
     nest(out, number, |out| {
-        match flow.family {
+        match family {
             Family::Ipv4 => {
-                put(out, nat::V4_MIN, &address[..4]);
-                put(out, nat::V4_MAX, &address[..4]);
+                put(out, nat::V4_MIN, &end.address[..4]);
+                put(out, nat::V4_MAX, &end.address[..4]);
             }
             Family::Ipv6 => {
-                put(out, nat::V6_MIN, address);
-                put(out, nat::V6_MAX, address);
+                put(out, nat::V6_MIN, &end.address);
+                put(out, nat::V6_MAX, &end.address);
             }
         }
-        // A port even where it stays: left to choose, the kernel could choose another.
-        let icmp = matches!(flow.protocol, Protocol::ICMP | Protocol::ICMPV6);
-        if flow.protocol.has_ports() || icmp {
+        if let Some(port) = end.port {
             nest(out, nat::PROTO, |out| {
                 put(out, nat::PORT_MIN, &port.to_be_bytes());
                 put(out, nat::PORT_MAX, &port.to_be_bytes());

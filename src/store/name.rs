@@ -26,6 +26,9 @@ pub struct SnapshotName {
 
 impl SnapshotName {
     /// The first name for a snapshot of this time and namespace.
+    ///
+    /// # Panics
+    /// Never; 2^64 nanoseconds are a date that a name can hold.
     #[must_use]
     pub fn new(time_ns: u64, netns: &str, compression: Compression) -> Self {
         let mut netns: String = netns

@@ -2,8 +2,9 @@
 
 use conntidy::flow::protocol::{self, tcp};
 use conntidy::flow::{Extra, Flow, OwnedExtra, Present, Protocol, SeqAdjust, Status};
-use conntidy::kernel::encode::TCP_FLAGS_KEPT;
+
 use conntidy::kernel::{Change, Live};
+use conntidy::rebuild::TCP_FLAGS_KEPT;
 use libtest_mimic::Failed;
 
 use crate::fixture::{self, Entry};
