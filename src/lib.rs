@@ -2,13 +2,11 @@
 //!
 //! Pure rooms, which do no I/O and know no clock, file, environment or namespace:
 //! [`flow`], [`observe`], [`history`], [`policy`], [`tunable`], [`matcher`], [`idle`], [`group`],
-//! [`impact`], [`plan`], [`report`].
+//! [`impact`], [`plan`], [`report`], [`rebuild`], [`snapshot`].
 //!
-//! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`].
+//! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`], [`store`].
 //!
 //! Between them: [`apply`]. Above all: [`cli`].
-//! [`impact`], [`plan`], [`report`], [`snapshot`].
-//! [`impact`], [`plan`], [`report`], [`rebuild`], [`snapshot`].
 
 pub mod apply;
 pub mod cli;

@@ -29,7 +29,12 @@ fn the_header_tells_the_namespace_and_every_tunable() -> Result<(), Failed> {
     if fixture::has("ip") || fixture::run("ip", &["-V"]).is_ok() {
         fixture::run("ip", &fixture::words("link set lo up"))?;
         let header = Live::default().header()?;
-        let addresses: Vec<_> = header.addresses.iter().flatten().map(ToString::to_string).collect();
+        let addresses: Vec<_> = header
+            .addresses
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(addresses, ["127.0.0.1", "::1"]);
     }
     Ok(())
