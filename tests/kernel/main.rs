@@ -10,6 +10,7 @@ mod flows;
 mod header;
 mod namespace;
 mod oracle;
+mod rebuild;
 mod round_trip;
 mod sweep;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         dump::all(),
         header::all(),
         namespace::all(),
+        rebuild::all(),
         round_trip::all(),
         sweep::all(),
     ]
