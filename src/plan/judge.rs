@@ -323,6 +323,12 @@ impl<'a> Judge<'a> {
 }
 
 impl JudgedRule<'_> {
+    /// Whether it counts flows that another rule has claimed: a report counts all that match, and
+    /// so does a group.
+    pub(super) fn looks_on(&self) -> bool {
+        self.rule.over.is_some() || self.action == Action::Report
+    }
+
     /// Whether a rule takes the flow, before groups are counted.
     pub(super) fn matches(&self, record: &Record<'_>) -> Match {
         if self.blind {
@@ -475,20 +481,21 @@ fn has_ct_timeout(header: &Header, name: &str) -> bool {
 }
 
 fn expire_fate(flow: &Flow, grace: u64, short_is_fine: bool) -> Fate {
-    let (Some(remaining), Some(status)) = (flow.remaining(), flow.status()) else {
-        return Fate::Left(if flow.present.contains(Present::STATUS) {
-            Left::FixedTimeout
-        } else {
-            Left::Unknown
-        });
+    let Some(remaining) = flow.remaining() else {
+        return Fate::Left(Left::FixedTimeout);
     };
-    if status.contains(Status::FIXED_TIMEOUT) {
+    if flow.status.contains(Status::FIXED_TIMEOUT) {
         return Fate::Left(Left::FixedTimeout);
     }
     if u64::from(remaining) <= grace {
         return Fate::Already;
     }
-    let established = flow.protocol == Protocol::TCP && flow.state() == Some(tcp::ESTABLISHED);
+    let Some(status) = flow.status() else {
+        return Fate::Left(Left::Unknown);
+    };
+    // Without a state it may be established.
+    let established =
+        flow.protocol == Protocol::TCP && matches!(flow.state(), None | Some(tcp::ESTABLISHED));
     if !short_is_fine && (established || status.contains(Status::ASSURED)) {
         return Fate::Left(Left::Grace);
     }
@@ -505,10 +512,11 @@ fn delete_fate(flow: &Flow, allow_assured: bool, asks_for_idleness: bool) -> Fat
     if status.contains(Status::ASSURED) && !allow_assured {
         return Fate::Left(Left::Assured);
     }
+    // Without a state it may be any of them.
     let half_closed = flow.protocol == Protocol::TCP
         && matches!(
             flow.state(),
-            Some(tcp::CLOSE_WAIT | tcp::FIN_WAIT | tcp::LAST_ACK)
+            None | Some(tcp::CLOSE_WAIT | tcp::FIN_WAIT | tcp::LAST_ACK)
         );
     if half_closed && !asks_for_idleness {
         return Fate::Left(Left::HalfClosed);
@@ -516,16 +524,17 @@ fn delete_fate(flow: &Flow, allow_assured: bool, asks_for_idleness: bool) -> Fat
     Fate::Select
 }
 
-/// Whether a flow carries a connection of this host: seen from this host's end it is either the
-/// original tuple (it called) or the reply tuple (it was called, past any DNAT).
+/// Whether a flow carries a connection of this host, whoever called whom, before or past any NAT.
 fn belongs_to(flow: &Flow, connection: &Connection) -> bool {
     if flow.protocol.0 != connection.protocol {
         return false;
     }
-    [&flow.orig, &flow.reply].into_iter().any(|tuple| {
-        tuple.src_port == connection.local_port
-            && tuple.dst_port == connection.peer_port
-            && tuple.src_ip(flow.family) == connection.local
-            && tuple.dst_ip(flow.family) == connection.peer
+    let local = (connection.local, connection.local_port);
+    let peer = (connection.peer, connection.peer_port);
+    let reply = flow.present.contains(Present::REPLY).then_some(flow.reply);
+    [Some(flow.orig), reply].into_iter().flatten().any(|tuple| {
+        let src = (tuple.src_ip(flow.family), tuple.src_port);
+        let dst = (tuple.dst_ip(flow.family), tuple.dst_port);
+        (src, dst) == (local, peer) || (src, dst) == (peer, local)
     })
 }

@@ -9,7 +9,7 @@ use crate::impact::Impact;
 use crate::observe::{Record, Visit};
 use crate::policy::Action;
 
-use super::judge::{Fate, Judge, Left, Match, Verdict};
+use super::judge::{Fate, Judge, JudgedRule, Left, Match, Verdict};
 use super::sample::Sample;
 use super::{ImpactCounts, LeftCounts};
 
@@ -298,7 +298,8 @@ pub struct Scan<'j, 'p, S> {
     tally: Tally,
     sink: S,
     streams: Vec<bool>,
-    counts_groups: bool,
+    /// A rule wants to see flows that are claimed already.
+    looks_on: bool,
 }
 
 impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
@@ -311,7 +312,7 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
             streams: (0..judge.rule_count())
                 .map(|rule| judge.streams(rule))
                 .collect(),
-            counts_groups: judge.rules.iter().any(|judged| judged.rule.over.is_some()),
+            looks_on: judge.rules.iter().any(JudgedRule::looks_on),
         }
     }
 
@@ -379,8 +380,8 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
         let mut claim = None;
         let mut undo = None;
         for (index, judged) in judge.rules.iter().enumerate() {
-            if claim.is_some() && judged.rule.over.is_none() {
-                if self.counts_groups {
+            if claim.is_some() && !judged.looks_on() {
+                if self.looks_on {
                     continue;
                 }
                 break;

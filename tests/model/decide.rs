@@ -289,10 +289,13 @@ fn left(
             if u64::from(flow.timeout) <= grace.0 {
                 return Some("already");
             }
+            if unknown_status {
+                return Some("unknown");
+            }
             // Without its state a TCP flow may be established.
             let maybe_established =
                 flow.protocol == Protocol::TCP && state.is_none_or(|state| state == "ESTABLISHED");
-            let risky = status(Status::ASSURED) || maybe_established || unknown_status;
+            let risky = status(Status::ASSURED) || maybe_established;
             (risky && grace.0 < 7440 && rule.accept_risk.is_none()).then_some("grace")
         }
         Action::Delete => {
@@ -378,7 +381,10 @@ fn refuse_over_limits(
             continue;
         }
         for (index, rule) in policy.rules.iter().enumerate() {
-            if rule.action != Action::Report && is_delete(index) == deletes {
+            let selects = verdicts
+                .iter()
+                .any(|v| v.claimed == Some(index) && v.outcome == Outcome::Selected);
+            if selects && rule.action != Action::Report && is_delete(index) == deletes {
                 refused.entry(index).or_insert(Refusal::Limit);
             }
         }
