@@ -56,7 +56,7 @@ impl Outcomes {
 /// Every cell that matters for one policy, and what is known of its timeouts.
 #[derive(Debug)]
 pub struct Cells<'a> {
-    cells: Vec<Flow>,
+    kinds: Vec<Flow>,
     rules: Vec<CellSet>,
     /// The timeouts.
     pub timing: Timing<'a>,
@@ -91,7 +91,7 @@ impl<'a> Cells<'a> {
     /// The cells of a policy.
     #[must_use]
     pub fn new(timing: Timing<'a>) -> Self {
-        let mut cells = Vec::new();
+        let mut kinds = Vec::new();
         for protocol in protocols(timing.policy) {
             let states: Vec<Option<u8>> = if protocol.has_states() {
                 (0..protocol::state_names(protocol).len())
@@ -102,15 +102,15 @@ impl<'a> Cells<'a> {
             };
             for family in [Family::Ipv4, Family::Ipv6] {
                 for state in &states {
-                    push_variants(&mut cells, family, protocol, *state);
+                    push_variants(&mut kinds, family, protocol, *state);
                 }
                 if matches!(protocol, Protocol::TCP | Protocol::UDP) {
-                    cells.push(offloaded(family, protocol));
+                    kinds.push(offloaded(family, protocol));
                 }
             }
         }
         let mut cells = Self {
-            cells,
+            kinds,
             rules: Vec::new(),
             timing,
         };
@@ -126,14 +126,14 @@ impl<'a> Cells<'a> {
 
     /// The cells of a set.
     pub fn of(&self, set: &CellSet) -> impl Iterator<Item = &Flow> {
-        let cells = self.cells.iter().enumerate();
+        let cells = self.kinds.iter().enumerate();
         cells.filter_map(|(index, cell)| set.contains(index).then_some(cell))
     }
 
     /// The cells that fulfil a condition.
     pub fn select(&self, mut holds: impl FnMut(&Flow) -> bool) -> CellSet {
-        let mut words = vec![0_u64; self.cells.len().div_ceil(64)];
-        for (index, cell) in self.cells.iter().enumerate() {
+        let mut words = vec![0_u64; self.kinds.len().div_ceil(64)];
+        for (index, cell) in self.kinds.iter().enumerate() {
             if holds(cell) {
                 words[index / 64] |= 1 << (index % 64);
             }
@@ -208,21 +208,24 @@ impl<'a> Cells<'a> {
                     NatWord::None => !src && !dst,
                 }))
             }
-            Test::Zone(_) | Test::OrigZone(_) | Test::ReplyZone(_) => Outcomes::KNOWN,
             Test::Path(_) | Test::Mark(_) | Test::Label(_) | Test::Helper(_) => Outcomes::ANY,
             Test::IdleFor(idle) => {
                 // Helpers and fixed timers hide idleness, but no cell says that.
                 match self.timing.governing(cell) {
-                    Some(_) if cell.is_offloaded() => Outcomes::UNKNOWN,
-                    Some((timeout, _)) if idle.0 >= timeout => Outcomes::of(false, true, true),
-                    Some(_) => Outcomes::ANY,
-                    None => Outcomes::UNKNOWN,
+                    Some((timeout, _)) if !cell.is_offloaded() => {
+                        Outcomes::of(idle.0 < timeout, true, true)
+                    }
+                    _ => Outcomes::UNKNOWN,
                 }
             }
             Test::RemainingAbove(_) | Test::RemainingBelow(_) if cell.is_offloaded() => {
                 Outcomes::UNKNOWN
             }
-            Test::RemainingAbove(_) | Test::RemainingBelow(_) => Outcomes::KNOWN,
+            Test::RemainingAbove(_)
+            | Test::RemainingBelow(_)
+            | Test::Zone(_)
+            | Test::OrigZone(_)
+            | Test::ReplyZone(_) => Outcomes::KNOWN,
             Test::AgeAbove(_) => self.switched("nf_conntrack_timestamp"),
             Test::BytesAbove(_)
             | Test::BytesBelow(_)

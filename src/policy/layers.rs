@@ -4,6 +4,7 @@
 //! and dropped, and reading starts again, until what is left is right. Then the layers are merged.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Tag, Value};
@@ -118,10 +119,12 @@ fn foreign_version(trees: &[Tree], spans: &SpanIndex) -> Option<Diagnostic> {
 fn digest(dict: &Dict) -> String {
     // Keys of a `Dict` are sorted, so that equal documents give equal bytes.
     let json = serde_json::to_vec(dict).unwrap_or_default();
-    Sha256::digest(json)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(json) {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 struct Mistakes<'a> {
@@ -286,12 +289,12 @@ impl Provider for Layer {
 
 /// Tables into which merging descends; every other one is replaced whole.
 fn descends(path: &KeyPath) -> bool {
-    match path.keys().collect::<Vec<_>>().as_slice() {
-        [] | [_] => true,
-        ["timeouts", group] => ["tcp", "udp", "gre", "sctp", "dccp"].contains(group),
-        ["rules" | "protect" | "sets", _] => true,
-        _ => false,
-    }
+    matches!(
+        path.keys().collect::<Vec<_>>().as_slice(),
+        [] | [_]
+            | ["timeouts", "tcp" | "udp" | "gre" | "sctp" | "dccp"]
+            | ["rules" | "protect" | "sets", _]
+    )
 }
 
 /// figment merges tables at any depth but replaces lists, so a table that must be replaced whole
@@ -431,13 +434,14 @@ mod tests {
             "table = { max = 5 }\nrun = { mode = \"act\" }\nversion = 1",
         );
         let split = merge(&[first.clone(), second]);
-        assert_eq!(merge(&[one.clone()]).sha256, split.sha256);
+        assert_eq!(merge(std::slice::from_ref(&one)).sha256, split.sha256);
         assert_ne!(merge(&[one]).sha256, merge(&[first]).sha256);
     }
 
     #[test]
     fn reading_stops_after_many_mistakes_and_says_so() {
-        let content: String = (0..1000).map(|n| format!("key{n} = {n}\n")).collect();
+        let lines: Vec<_> = (0..1000).map(|n| format!("key{n} = {n}")).collect();
+        let content = lines.join("\n");
         let merged = merge(&[Text::file("many", content)]);
         assert_eq!(merged.diagnostics.len(), MOST_MISTAKES + 1);
         assert_eq!(merged.diagnostics[MOST_MISTAKES].code, Code::TooMany);

@@ -70,9 +70,9 @@ match_tables! {
     reply_dport: OneOrMany<PortRange>;
     /// Source or destination port of the original direction.
     port: OneOrMany<PortRange>;
-    /// ICMP or ICMPv6 type of the original direction.
+    /// ICMP or `ICMPv6` type of the original direction.
     icmp_type: OneOrMany<ByteRange>;
-    /// ICMP or ICMPv6 code of the original direction.
+    /// ICMP or `ICMPv6` code of the original direction.
     icmp_code: OneOrMany<ByteRange>;
     /// GRE key of either end.
     gre_key: OneOrMany<PortRange>;

@@ -100,6 +100,9 @@ impl Percent {
     pub const ALL: Self = Self(10_000);
 
     /// This share of a count, rounded down.
+    ///
+    /// # Panics
+    /// Never, as long as the share is at most [`Self::ALL`].
     #[must_use]
     pub fn of(self, count: u64) -> u64 {
         u64::try_from(u128::from(count) * u128::from(self.0) / 10_000)
@@ -190,6 +193,7 @@ pub enum SetSource {
 
 /// A flush rule.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the policy")]
 pub struct Rule {
     /// Its name.
     pub name: String,

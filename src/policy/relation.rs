@@ -55,16 +55,14 @@ pub(super) fn includes(wide: &Test, narrow: &Test) -> bool {
 /// where their values do.
 pub(super) fn can_both_hold(a: &Test, b: &Test) -> bool {
     use Test::{
-        Address, BytesAbove, BytesBelow, Family, GreKey, Helper, IcmpCode, IcmpType, Mark, Nat,
+        Address, BytesAbove, BytesBelow, Family, GreKey, Helper, IcmpCode, IcmpType, Mark,
         OrigZone, PacketsAbove, PacketsBelow, Path, Port, Protocol, RemainingAbove, RemainingBelow,
-        ReplyZone, State, Status, Zone,
+        ReplyZone, State, Zone,
     };
     match (a, b) {
         (Family(a), Family(b)) => any_in(a, b),
         (Protocol(a), Protocol(b)) => any_in(a, b),
         (State(a), State(b)) => any_in(a, b),
-        // Which bits go together is known by the cells; words that no cell knows are free bits.
-        (Status(_), Status(_)) | (Nat(_), Nat(_)) => true,
         (Address(a_field, a), Address(b_field, b)) => {
             !address_side(*a_field).intersects(address_side(*b_field)) || terms_meet(a, b)
         }
@@ -88,6 +86,7 @@ pub(super) fn can_both_hold(a: &Test, b: &Test) -> bool {
         | (BytesBelow(below), BytesAbove(above))
         | (PacketsAbove(above), PacketsBelow(below))
         | (PacketsBelow(below), PacketsAbove(above)) => has_room(*above, *below),
+        // Which status bits go together is known by the cells; the others are free.
         _ => true,
     }
 }

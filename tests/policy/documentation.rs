@@ -58,7 +58,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for line in REFERENCE.lines() {
         if line.starts_with('#') {
-            heading = line.trim_start_matches('#').trim().to_owned();
+            line.trim_start_matches('#').trim().clone_into(&mut heading);
         } else if let Some((key, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
         {
             found

@@ -33,7 +33,6 @@ impl Validation<'_> {
         Predicate { tests, not }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line a field")]
     fn tests(
         &mut self,
         fields: &Fields,

@@ -143,9 +143,8 @@ impl Validation<'_> {
     fn sysctls(&mut self, goals: &mut Vec<Goal>) {
         for (name, written) in self.document.sysctl.iter().flatten() {
             let path = KeyPath::of(["sysctl", name]);
-            let tunable = match self.home(name, &path) {
-                Some(tunable) => tunable,
-                None => continue,
+            let Some(tunable) = self.home(name, &path) else {
+                continue;
             };
             let (value, mode) = match written {
                 ScalarOr::Scalar(value) => (Some(value.clone()), None),
@@ -175,52 +174,9 @@ impl Validation<'_> {
             bare
         };
         let diagnostic = match tunable::find(bare) {
-            Some(tunable) => match tunable.home {
-                Home::Sysctl if bare == name => return Some(tunable),
-                Home::Sysctl => Diagnostic::error(
-                    Code::UnknownTunable,
-                    path.clone(),
-                    "keys are written without `net.netfilter.` here",
-                )
-                .help(format!("write `{bare}`")),
-                Home::Table(key) => Diagnostic::error(
-                    Code::WrongHome,
-                    path.clone(),
-                    format!("`{bare}` is declared as `{key}` in `[table]`"),
-                )
-                .help(format!("write `table.{key}`")),
-                Home::Timeouts(key) => Diagnostic::error(
-                    Code::WrongHome,
-                    path.clone(),
-                    format!("`{bare}` is declared as `{key}` in `[timeouts]`"),
-                )
-                .help(format!("write `timeouts.{key}`")),
-                Home::ReadOnly => Diagnostic::error(
-                    Code::UnknownTunable,
-                    path.clone(),
-                    format!("`{bare}` can only be read"),
-                ),
-            },
-            None => {
-                let names = || {
-                    tunable::TUNABLES
-                        .iter()
-                        .filter(|tunable| tunable.home == Home::Sysctl)
-                        .map(|tunable| tunable.name)
-                };
-                let whole = format!("nf_conntrack_{bare}");
-                let diagnostic = Diagnostic::error(
-                    Code::UnknownTunable,
-                    path.clone(),
-                    format!("`{name}` is no tunable that conntidy knows"),
-                )
-                .expected("a key of net.netfilter that begins with nf_conntrack_ or nf_flowtable_");
-                if tunable::find(&whole).is_some() {
-                    diagnostic.help(format!("did you mean `{whole}`?"))
-                } else {
-                    diagnostic.did_you_mean(bare, names())
-                }
-            }
+            Some(tunable) if tunable.home == Home::Sysctl && bare == name => return Some(tunable),
+            Some(tunable) => misplaced(tunable, path),
+            None => unknown(bare, path),
         };
         self.found.push(diagnostic.at_key());
         None
@@ -357,6 +313,48 @@ impl Validation<'_> {
         }
         names
     }
+}
+
+/// A tunable that is no `[sysctl]` key, and where it belongs.
+fn misplaced(tunable: &Tunable, path: &KeyPath) -> Diagnostic {
+    let name = tunable.name;
+    let error = |code, message: String| Diagnostic::error(code, path.clone(), message);
+    match tunable.home {
+        Home::Sysctl => error(
+            Code::UnknownTunable,
+            "keys are written without `net.netfilter.` here".to_owned(),
+        )
+        .help(format!("write `{name}`")),
+        Home::Table(key) => error(
+            Code::WrongHome,
+            format!("`{name}` is declared as `{key}` in `[table]`"),
+        )
+        .help(format!("write `table.{key}`")),
+        Home::Timeouts(key) => error(
+            Code::WrongHome,
+            format!("`{name}` is declared as `{key}` in `[timeouts]`"),
+        )
+        .help(format!("write `timeouts.{key}`")),
+        Home::ReadOnly => error(Code::UnknownTunable, format!("`{name}` can only be read")),
+    }
+}
+
+fn unknown(name: &str, path: &KeyPath) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        Code::UnknownTunable,
+        path.clone(),
+        format!("`{name}` is no tunable that conntidy knows"),
+    )
+    .expected("a key of net.netfilter that begins with nf_conntrack_ or nf_flowtable_");
+    let whole = format!("nf_conntrack_{name}");
+    if tunable::find(&whole).is_some() {
+        return diagnostic.help(format!("did you mean `{whole}`?"));
+    }
+    let names = tunable::TUNABLES
+        .iter()
+        .filter(|tunable| tunable.home == Home::Sysctl)
+        .map(|tunable| tunable.name);
+    diagnostic.did_you_mean(name, names)
 }
 
 /// Whether a timeout is that of a state, and no cap on others.
