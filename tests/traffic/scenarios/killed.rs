@@ -72,6 +72,8 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
         }
         if left.len() < all.len() {
             program.undo()?;
+            let again = program.run(&["apply", "--policy", "policy.toml"])?;
+            assert_eq!(again.code, Some(3), "what was undone is on hold");
         }
         let back = tuples(&router)?;
         assert_eq!(
@@ -90,6 +92,30 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
         "the next run works"
     );
     eprintln!("{interrupted} of {kills} runs died with part of the entries deleted");
+    Ok(())
+}
+
+/// `undo` without a name means the run that did something.
+pub(crate) fn undo_passes_over_a_run_that_was_killed_before_it_deleted() -> Result<(), Failed> {
+    let router = Namespace::new()?;
+    let program = Program::new(&router, &policy(0))?;
+    let all = fill(&router)?;
+    program.apply()?;
+    assert_eq!(tuples(&router)?.len(), SPARED as usize);
+    for run in 1..=10 {
+        program.set_policy(&policy(run))?;
+        let mut command = program.command(&["apply", "--policy", "policy.toml"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = router.enter(|| command.spawn())?;
+        thread::sleep(Duration::from_millis(u64::from(run) * 4));
+        child.kill()?;
+        child.wait()?;
+    }
+    program.undo()?;
+    assert!(tuples(&router)? == all, "the run before is undone");
     Ok(())
 }
 
