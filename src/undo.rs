@@ -3,7 +3,7 @@
 //! An entry made again is a new object with the old tuple, translation and remaining time. Nothing
 //! here claims that its connection lives.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::apply::{result, tunable};
 use crate::flow::FlowKey;
@@ -65,14 +65,7 @@ impl Undo<'_> {
     /// Where nothing was put back.
     pub fn flows(&self) -> Result<Report, UndoError> {
         let (mut report, header, mut memory) = self.begin()?;
-        let mut undone = self.create(&report, &header, &mut memory)?;
-        undone.holds = report
-            .plan
-            .rules
-            .iter()
-            .filter(|rule| rule.action == "delete" && rule.refused.is_none() && rule.selected > 0)
-            .map(|rule| rule.name.clone())
-            .collect();
+        let undone = self.create(&report, &header, &mut memory)?;
         for rule in &undone.holds {
             memory.holds.insert(rule.clone(), self.run.to_string());
         }
@@ -157,10 +150,13 @@ impl Undo<'_> {
         };
         let there = self.keys()?;
         let mut room = room(header, there.len() as u64);
+        // From what was sent, not from the report: a run that was killed did not come to write that.
+        let mut rules = BTreeSet::new();
         let mut timers: BTreeMap<&'static str, (Governing, u32)> = BTreeMap::new();
         let sweep = self.live.sweep(SweepOptions::default())?;
         let mut feeder = sweep.feeder();
         while let Some(deleted) = reader.next().map_err(files)? {
+            rules.insert(usize::from(deleted.rule));
             let Ok(record) = decode(deleted.message) else {
                 undone.failed += 1;
                 note(
@@ -223,6 +219,10 @@ impl Undo<'_> {
             let at_ns = identity::uptime_ns();
             memory.history.record_retime(governing, at_ns, seconds);
         }
+        undone.holds = rules
+            .into_iter()
+            .filter_map(|rule| Some(report.plan.rules.get(rule)?.name.clone()))
+            .collect();
         undone.created = count.done;
         undone.taken = count.exists;
         undone.failed += count.failed + count.gone + count.busy + count.unsent;

@@ -7,7 +7,7 @@
 //! they describe is sent; a message that was written but never sent has no offset and is not put
 //! back.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -205,6 +205,20 @@ impl State {
             end: 0,
             scratch: Vec::new(),
         })
+    }
+
+    /// How many deletes of a run were handed to the kernel, or were about to be when it ended; 0
+    /// where it left no undo files.
+    ///
+    /// # Errors
+    /// Where the file cannot be looked at.
+    pub fn deletes_sent(&self, run: &RunName) -> Result<u64, StateError> {
+        let path = self.undo_sent_path(run);
+        match fs::metadata(&path) {
+            Ok(file) => Ok(file.len() / SENT as u64),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(StateError::file("read", &path)(source)),
+        }
     }
 
     /// Opens the undo files of an earlier run.

@@ -99,12 +99,8 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
         let did = if sysctl {
             !report.sysctl.is_empty()
         } else {
-            // A run that was killed did not come to say what it deleted.
-            report.finished.is_none()
-                || report
-                    .rules
-                    .iter()
-                    .any(|rule| rule.action == "delete" && rule.sent > 0)
+            // Not by the report: a run that was killed did not come to say what it deleted.
+            state.deletes_sent(&run)? > 0
         };
         if did {
             return Ok(run);
@@ -120,33 +116,40 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
 }
 
 fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
+    let runs = state.runs()?;
     let mut reports: Vec<Report> = Vec::new();
-    for run in state.runs()? {
-        reports.push(state.read_audit(&run)?);
+    for run in &runs {
+        reports.push(state.read_audit(run)?);
     }
     if output == Output::Json {
         render::json(&reports)?;
         return Ok(Outcome::default());
     }
     let mut stdout = anstream::stdout().lock();
-    for report in &reports {
+    for (run, report) in runs.iter().zip(&reports) {
         let sum = |action: &str| -> u64 {
             let rules = report.rules.iter().filter(|rule| rule.action == action);
             rules.map(|rule| rule.done).sum()
         };
-        let state = match (&report.finished, &report.undone) {
-            (None, _) => "   did not finish",
-            (_, Some(_)) => "   undone",
-            _ => "",
+        write!(stdout, "{run}   ")?;
+        if report.finished.is_some() {
+            write!(
+                stdout,
+                "{} keys written, {} expired, {} deleted",
+                report.sysctl.len(),
+                grouped(sum("expire")),
+                grouped(sum("delete")),
+            )?;
+        } else {
+            let sent = grouped(state.deletes_sent(run)?);
+            write!(stdout, "did not finish, at most {sent} deleted")?;
+        }
+        let undone = if report.undone.is_some() {
+            "   undone"
+        } else {
+            ""
         };
-        writeln!(
-            stdout,
-            "{}   {} keys written, {} expired, {} deleted{state}",
-            report.run,
-            report.sysctl.len(),
-            grouped(sum("expire")),
-            grouped(sum("delete")),
-        )?;
+        writeln!(stdout, "{undone}")?;
     }
     Ok(Outcome::default())
 }

@@ -22,24 +22,21 @@ const DOOMED: u32 = 10_000;
 /// Entries that it does not.
 const SPARED: u32 = 500;
 
-/// Nothing can refuse this rule, so it deletes while the dump runs.
-const STREAMING: &str = r#"
-    [limits]
-    delete = "100%"
-    [rules.doomed]
-    match = { protocol = "udp", dport = 53 }
-    action = "delete"
-    budget = { percent = 100 }
-"#;
-/// This one has a budget, so it deletes after the dump.
-const COLLECTED: &str = r#"
-    [limits]
-    delete = "99%"
-    [rules.doomed]
-    match = { protocol = "udp", dport = 53 }
-    action = "delete"
-    budget = { percent = 99 }
-"#;
+/// A rule that deletes: past nothing that could refuse it while the dump runs, otherwise after it.
+fn policy(run: u32) -> String {
+    let percent = if run.is_multiple_of(2) { 100 } else { 99 };
+    // An undone rule is on hold, so each run has one of its own.
+    format!(
+        r#"
+        [limits]
+        delete = "{percent}%"
+        [rules.doomed-{run}]
+        match = {{ protocol = "udp", dport = 53 }}
+        action = "delete"
+        budget = {{ percent = {percent} }}
+        "#
+    )
+}
 
 pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
     let kills = match env::var(KILLS) {
@@ -47,19 +44,18 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
         Err(_) => 20,
     };
     let router = Namespace::new()?;
-    let program = Program::new(&router, STREAMING)?;
+    let program = Program::new(&router, &policy(0))?;
     let all = fill(&router)?;
     let start = Instant::now();
     program.apply()?;
     let whole_run = start.elapsed();
     program.undo()?;
     assert_eq!(tuples(&router)?, all, "undo brings all of a whole run back");
-    release(&program)?;
 
     let mut interrupted = 0;
-    for kill in 0..kills {
-        program.set_policy(if kill % 2 == 0 { STREAMING } else { COLLECTED })?;
-        let moment = moment(kill, kills, whole_run);
+    for kill in 1..=kills {
+        program.set_policy(&policy(kill))?;
+        let moment = moment(kill - 1, kills, whole_run);
         let mut run = program.command(&["apply", "--policy", "policy.toml", "-o", "json"]);
         run.stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -76,7 +72,8 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
         }
         if left.len() < all.len() {
             program.undo()?;
-            release(&program)?;
+            let again = program.run(&["apply", "--policy", "policy.toml"])?;
+            assert_eq!(again.code, Some(3), "what was undone is on hold");
         }
         let back = tuples(&router)?;
         assert_eq!(
@@ -87,6 +84,7 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
             all.len() - back.len(),
         );
     }
+    program.set_policy(&policy(kills + 1))?;
     program.apply()?;
     assert_eq!(
         tuples(&router)?.len(),
@@ -97,17 +95,34 @@ pub(crate) fn a_killed_run_leaves_nothing_half_done() -> Result<(), Failed> {
     Ok(())
 }
 
+/// `undo` without a name means the run that did something.
+pub(crate) fn undo_passes_over_a_run_that_was_killed_before_it_deleted() -> Result<(), Failed> {
+    let router = Namespace::new()?;
+    let program = Program::new(&router, &policy(0))?;
+    let all = fill(&router)?;
+    program.apply()?;
+    assert_eq!(tuples(&router)?.len(), SPARED as usize);
+    for run in 1..=10 {
+        program.set_policy(&policy(run))?;
+        let mut command = program.command(&["apply", "--policy", "policy.toml"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = router.enter(|| command.spawn())?;
+        thread::sleep(Duration::from_millis(u64::from(run) * 4));
+        child.kill()?;
+        child.wait()?;
+    }
+    program.undo()?;
+    assert!(tuples(&router)? == all, "the run before is undone");
+    Ok(())
+}
+
 /// Moments are spread over the whole run, and random within their share of it.
 fn moment(kill: u32, kills: u32, whole_run: Duration) -> Duration {
     let chance = u32::try_from(RandomState::new().hash_one(kill) >> 48).expect("16 bits are left");
     whole_run * (kill * 65_536 + chance) / 65_536 / kills
-}
-
-/// Rules of an undone run are on hold until they are released.
-fn release(program: &Program) -> Result<(), Failed> {
-    let run = program.run(&["apply", "--release", "doomed", "--policy", "policy.toml"])?;
-    assert_eq!(run.code, Some(0), "{}", run.notes);
-    Ok(())
 }
 
 /// Makes the entries with the conntrack tool; returns them as it shows them.

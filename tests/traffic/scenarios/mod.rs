@@ -41,4 +41,5 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     thousand::a_thousand_live_nat_connections_outlive_an_expire_of_all,
     dry_run::plan_changes_nothing needs "strace",
     killed::a_killed_run_leaves_nothing_half_done,
+    killed::undo_passes_over_a_run_that_was_killed_before_it_deleted,
 ];

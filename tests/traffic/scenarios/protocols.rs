@@ -32,7 +32,7 @@ pub(crate) fn live_flows_of_every_protocol_outlive_an_expire_of_all() -> Result<
         [limits]
         expire = "100%"
         [rules.all]
-        match = { everything = true }
+        everything = true
         action = "expire"
         grace = "8s"
         accept-risk = "a test of how flows recover"
