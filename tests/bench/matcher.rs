@@ -27,8 +27,7 @@ fn flows() -> Vec<Flow> {
             let src = IpAddr::from((0x0a00_0000 + n * 37 % 65_536).to_be_bytes());
             let dst = IpAddr::from((0xc000_0200 + n % 64).to_be_bytes());
             let sport = u16::try_from(1024 + n * 7 % 60_000).expect("a port");
-            let mut flow =
-                Flow::new(Family::Ipv4, protocol, Tuple::new(src, dst, sport, 443));
+            let mut flow = Flow::new(Family::Ipv4, protocol, Tuple::new(src, dst, sport, 443));
             flow.present = Present::STATUS
                 | Present::TIMEOUT
                 | Present::MARK
@@ -55,12 +54,21 @@ fn header() -> Header {
     };
     for tunable in conntidy::tunable::TUNABLES {
         let reading = Reading {
-            value: Some(if tunable.name.contains("established") { "432000" } else { "120" }.to_owned()),
+            value: Some(
+                if tunable.name.contains("established") {
+                    "432000"
+                } else {
+                    "120"
+                }
+                .to_owned(),
+            ),
             writable: true,
             error: None,
         };
         header.tunables.insert(tunable.name.to_owned(), reading);
-        header.history.record_timeout(tunable.name, 1_000_000_000, 432_000);
+        header
+            .history
+            .record_timeout(tunable.name, 1_000_000_000, 432_000);
     }
     header
 }
@@ -84,9 +92,15 @@ fn predicate(kind: usize) -> Predicate {
     match kind % 7 {
         0 => tests(vec![Test::Protocol(vec![Protocol::SCTP]), state(3)]),
         1 => tests(vec![tcp, state(9)]),
-        2 => tests(vec![udp, Test::Port(PortField::Dst, vec![(53, 53), (5060, 5061)])]),
+        2 => tests(vec![
+            udp,
+            Test::Port(PortField::Dst, vec![(53, 53), (5060, 5061)]),
+        ]),
         3 => tests(vec![tcp, state(3), Test::IdleFor(Seconds(43_200))]),
-        4 => tests(vec![tcp, Test::Address(AddressField::Dst, vec![net("10.0.9.5/32")])]),
+        4 => tests(vec![
+            tcp,
+            Test::Address(AddressField::Dst, vec![net("10.0.9.5/32")]),
+        ]),
         5 => tests(vec![Test::Mark(vec![(0x10, 0xff)])]),
         _ => tests(vec![tcp, state(7), Test::IdleFor(Seconds(10))]),
     }
