@@ -225,9 +225,9 @@ mod tests {
             let host = |h: &u8| flow(Protocol::UDP, &format!("10.0.{h}.1"), "10.9.9.9");
             let count = |hosts: &[u8]| {
                 let mut groups = Groups::new(over(GroupField::Src, 5));
-                hosts.iter().for_each(|h| {
+                for h in hosts {
                     groups.count(&host(h));
-                });
+                }
                 groups
             };
             let sizes = |groups: &Groups| {

@@ -155,7 +155,7 @@ impl Undo<'_> {
         let mut timers: BTreeMap<&'static str, (Governing, u32)> = BTreeMap::new();
         let sweep = self.live.sweep(SweepOptions::default())?;
         let mut feeder = sweep.feeder();
-        while let Some(deleted) = reader.next().map_err(files)? {
+        while let Some(deleted) = reader.next_deleted().map_err(files)? {
             rules.insert(usize::from(deleted.rule));
             let Ok(record) = decode(deleted.message) else {
                 undone.failed += 1;

@@ -12,7 +12,7 @@ use crate::observe::{Observe, ObserveError, Record};
 use crate::policy::Action;
 
 /// `schema` of an explanation.
-pub const SCHEMA: &str = "conntidy.explain/1";
+const SCHEMA: &str = "conntidy.explain/1";
 
 /// What the policy makes of one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,7 +80,7 @@ impl Judge<'_> {
             let grade = Grade::needed(judged.action, &record.flow);
             let clauses = self.clauses(judged, record, grade);
             let matched = judged.matches(record);
-            let takes = matched == Match::Yes && self.is_over(table, judged, record)?;
+            let takes = matched == Match::Yes && is_over(table, judged, record)?;
             let verdict = if !takes {
                 why_not(judged, matched).to_owned()
             } else if judged.action == Action::Report {
@@ -180,30 +180,28 @@ impl Judge<'_> {
             })
             .collect()
     }
+}
 
-    fn is_over(
-        &self,
-        table: &dyn Observe,
-        judged: &JudgedRule<'_>,
-        record: &Record<'_>,
-    ) -> Result<bool, ObserveError> {
-        let Some(over) = judged.rule.over else {
-            return Ok(true);
-        };
-        let Some(group) = GroupKey::of(&record.flow, &over) else {
-            return Ok(false);
-        };
-        let mut flows = 0_u64;
-        let mut count = |other: &Record<'_>| {
-            if judged.matches(other) == Match::Yes
-                && GroupKey::of(&other.flow, &over) == Some(group)
-            {
-                flows += 1;
-            }
-        };
-        table.dump(&mut [&mut count])?;
-        Ok(flows > over.count)
-    }
+/// Whether the flow's group is over the rule's count, by the whole table.
+fn is_over(
+    table: &dyn Observe,
+    judged: &JudgedRule<'_>,
+    record: &Record<'_>,
+) -> Result<bool, ObserveError> {
+    let Some(over) = judged.rule.over else {
+        return Ok(true);
+    };
+    let Some(group) = GroupKey::of(&record.flow, &over) else {
+        return Ok(false);
+    };
+    let mut flows = 0_u64;
+    let mut count = |other: &Record<'_>| {
+        if judged.matches(other) == Match::Yes && GroupKey::of(&other.flow, &over) == Some(group) {
+            flows += 1;
+        }
+    };
+    table.dump(&mut [&mut count])?;
+    Ok(flows > over.count)
 }
 
 fn why_not(judged: &JudgedRule<'_>, matched: Match) -> &'static str {

@@ -63,7 +63,7 @@ pub trait Sink: Send {
 }
 
 /// Does nothing with them: a plan counts.
-pub struct Count;
+pub(super) struct Count;
 
 impl Sink for Count {
     fn now(&mut self, _: u16, _: &Record<'_>) {}

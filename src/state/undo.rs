@@ -33,6 +33,9 @@ pub struct UndoWriter {
 const OPEN: u16 = u16::MAX;
 
 /// Appends a frame to a batch's record; [`UndoWriter::append_sent`] takes it.
+///
+/// # Panics
+/// Never: a netlink message says its length in 32 bits.
 pub fn frame(record: &mut Vec<u8>, message: &[u8], at_ms: u32, rule: u16) {
     let length = u32::try_from(message.len()).expect("a netlink message is shorter than 2^32");
     record.extend_from_slice(&length.to_le_bytes());
@@ -124,7 +127,10 @@ impl UndoReader {
     ///
     /// # Errors
     /// Where the files cannot be read or contradict each other.
-    pub fn next(&mut self) -> io::Result<Option<Deleted<'_>>> {
+    ///
+    /// # Panics
+    /// Never.
+    pub fn next_deleted(&mut self) -> io::Result<Option<Deleted<'_>>> {
         let mut entry = [0; SENT];
         if !read_whole(&mut self.sent, &mut entry)? {
             return Ok(None);
@@ -277,7 +283,7 @@ mod tests {
     fn read(state: &State, run: &RunName) -> Vec<(Vec<u8>, u32, u16)> {
         let mut reader = state.undo_reader(run).unwrap();
         let mut all = Vec::new();
-        while let Some(deleted) = reader.next().unwrap() {
+        while let Some(deleted) = reader.next_deleted().unwrap() {
             all.push((deleted.message.to_vec(), deleted.at_ms, deleted.rule));
         }
         all

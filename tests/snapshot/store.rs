@@ -29,7 +29,7 @@ fn numbered(number: u32) -> Flow {
     // Not in the order of the keys.
     let mut src = [0; 16];
     src[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B1).to_be_bytes());
-    let family = if number % 3 == 0 {
+    let family = if number.is_multiple_of(3) {
         Family::Ipv6
     } else {
         Family::Ipv4
