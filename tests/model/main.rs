@@ -117,7 +117,7 @@ fn random_cases_reach_every_outcome() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for _ in 0..600 {
-        let case = case(150).new_tree(&mut runner).unwrap().current();
+        let case = case(250).new_tree(&mut runner).unwrap().current();
         let flows = case.borrowed();
         let decision = decide::model(&case.policy, &case.header, &case.members, &flows);
         for verdict in &decision.flows {

@@ -340,7 +340,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         1 => Just(Action::Report),
     ];
     let predicate = prop_oneof![
-        8 => predicate(false).prop_map(|p| (p, false)),
+        4 => predicate(false).prop_map(|p| (p, false)),
         1 => Just((Predicate::default(), true)),
     ];
     (
@@ -523,7 +523,7 @@ fn header() -> impl Strategy<Value = Header> {
         vec(reading(), TIMEOUTS.len()),
         option::weighted(0.8, addresses),
         ct_timeouts,
-        vec(session, 0..8),
+        vec(session, 0..24),
         history(),
     )
         .prop_map(
