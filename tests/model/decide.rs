@@ -283,9 +283,6 @@ fn left(
     match rule.action {
         Action::Report => None,
         Action::Expire { grace } => {
-            if unknown_status {
-                return Some("unknown");
-            }
             if !flow.present.contains(Present::TIMEOUT) || status(Status::FIXED_TIMEOUT) {
                 return Some("fixed-timeout");
             }
@@ -321,20 +318,22 @@ fn left(
     }
 }
 
-/// Whether a flow carries a connection of the caller's session. This host's socket sees it as the
-/// original tuple where it called, and as the reply tuple where it was called.
+/// Whether a flow is a connection of the caller's session, in either direction, before or after NAT.
 fn is_of(flow: &Flow, session: &Connection) -> bool {
-    let reply = if flow.present.contains(Present::REPLY) {
-        flow.reply
-    } else {
-        flow.orig.inverse(flow.protocol)
-    };
-    flow.protocol.0 == session.protocol
-        && [flow.orig, reply].into_iter().any(|tuple| {
-            tuple.src_ip(flow.family) == session.local
-                && tuple.dst_ip(flow.family) == session.peer
-                && (tuple.src_port, tuple.dst_port) == (session.local_port, session.peer_port)
-        })
+    if flow.protocol.0 != session.protocol {
+        return false;
+    }
+    let local = (session.local, session.local_port);
+    let peer = (session.peer, session.peer_port);
+    let mut tuples = vec![flow.orig];
+    if flow.present.contains(Present::REPLY) {
+        tuples.push(flow.reply);
+    }
+    tuples.into_iter().any(|tuple| {
+        let src = (tuple.src_ip(flow.family), tuple.src_port);
+        let dst = (tuple.dst_ip(flow.family), tuple.dst_port);
+        (src, dst) == (local, peer) || (src, dst) == (peer, local)
+    })
 }
 
 /// A share of the entries, but never below 50 entries.

@@ -341,7 +341,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     ];
     let predicate = prop_oneof![
         4 => predicate(false).prop_map(|p| (p, false)),
-        1 => Just((Predicate::default(), true)),
+        2 => Just((Predicate::default(), true)),
     ];
     (
         predicate,
@@ -396,7 +396,7 @@ fn policy(sets: Vec<Set>) -> impl Strategy<Value = Policy> {
         mode,
         (percent(), percent()),
         vec(rule(), 0..6),
-        vec(predicate(true), 0..3),
+        vec(predicate(true), 0..2),
     )
         .prop_map(move |(mode, (delete, expire), mut rules, protect)| {
             for (index, rule) in rules.iter_mut().enumerate() {
@@ -521,7 +521,7 @@ fn header() -> impl Strategy<Value = Header> {
         });
     (
         vec(reading(), TIMEOUTS.len()),
-        option::weighted(0.8, addresses),
+        option::weighted(0.9, addresses),
         ct_timeouts,
         vec(session, 0..24),
         history(),
