@@ -92,6 +92,7 @@ impl<'a> Cells<'a> {
     #[must_use]
     pub fn new(timing: Timing<'a>) -> Self {
         let mut kinds = Vec::new();
+        let nat = translations(timing.policy);
         for protocol in protocols(timing.policy) {
             let states: Vec<Option<u8>> = if protocol.has_states() {
                 (0..protocol::state_names(protocol).len())
@@ -102,7 +103,7 @@ impl<'a> Cells<'a> {
             };
             for family in [Family::Ipv4, Family::Ipv6] {
                 for state in &states {
-                    push_variants(&mut kinds, family, protocol, *state);
+                    push_variants(&mut kinds, family, protocol, *state, nat);
                 }
                 if matches!(protocol, Protocol::TCP | Protocol::UDP) {
                     kinds.push(offloaded(family, protocol));
@@ -243,11 +244,36 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn protocols(policy: &Policy) -> Vec<Protocol> {
+fn all_tests(policy: &Policy) -> impl Iterator<Item = &Test> {
     let rules = policy.rules.iter().map(|rule| &rule.predicate);
     let protect = policy.protect.iter().map(|protect| &protect.predicate);
-    let named = rules.chain(protect).flat_map(Predicate::all_tests);
-    let named = named.flat_map(|test| match test {
+    rules.chain(protect).flat_map(Predicate::all_tests)
+}
+
+/// Every combination of translations, or none where no test can tell them apart.
+fn translations(policy: &Policy) -> &'static [Status] {
+    const ALL: &[Status] = &[
+        Status::empty(),
+        Status::SRC_NAT,
+        Status::DST_NAT,
+        Status::SRC_NAT.union(Status::DST_NAT),
+    ];
+    let looks_at_nat = |test: &Test| match test {
+        Test::Nat(_) | Test::Address(AddressField::NatSrc | AddressField::NatDst, _) => true,
+        Test::Status(words) => words
+            .iter()
+            .any(|word| matches!(word, StatusWord::SrcNat | StatusWord::DstNat)),
+        _ => false,
+    };
+    if all_tests(policy).any(looks_at_nat) {
+        ALL
+    } else {
+        &ALL[..1]
+    }
+}
+
+fn protocols(policy: &Policy) -> Vec<Protocol> {
+    let named = all_tests(policy).flat_map(|test| match test {
         Test::Protocol(protocols) => protocols.as_slice(),
         _ => &[],
     });
@@ -271,20 +297,21 @@ fn protocols(policy: &Policy) -> Vec<Protocol> {
 }
 
 /// Every combination of traffic directions and NAT. An assured entry has seen both directions.
-fn push_variants(cells: &mut Vec<Flow>, family: Family, protocol: Protocol, state: Option<u8>) {
+fn push_variants(
+    cells: &mut Vec<Flow>,
+    family: Family,
+    protocol: Protocol,
+    state: Option<u8>,
+    nat: &[Status],
+) {
     for traffic in [
         Status::empty(),
         Status::SEEN_REPLY,
         Status::SEEN_REPLY | Status::ASSURED,
     ] {
-        for nat in [
-            Status::empty(),
-            Status::SRC_NAT,
-            Status::DST_NAT,
-            Status::SRC_NAT | Status::DST_NAT,
-        ] {
+        for translation in nat {
             let mut cell = Flow::new(family, protocol, Tuple::default());
-            cell.status = traffic | nat;
+            cell.status = traffic | *translation;
             cell.present = Present::STATUS | Present::TIMEOUT;
             if let Some(state) = state {
                 cell.state = state;

@@ -126,9 +126,17 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if word.len() > 64 {
         return None;
     }
+    let likeness = |known: &str| {
+        // A word cut short is likelier than a slip.
+        if word.len() > 2 && known.starts_with(&word) {
+            1.0
+        } else {
+            strsim::jaro_winkler(&word, known)
+        }
+    };
     known
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(&word, &fold(known)), known))
+        .map(|known| (likeness(&fold(known)), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
@@ -222,4 +230,19 @@ codes! {
     EmptySet "empty-set";
     /// A set whose file could not be read.
     UnreadableSet "unreadable-set";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_suggested_and_nothing_far_fetched() {
+        let known = ["port", "protocol", "state", "sport"];
+        assert_eq!(nearest("prot", known), Some("protocol"));
+        assert_eq!(nearest("prto", known), Some("port"));
+        assert_eq!(nearest("STATES", known), Some("state"));
+        assert_eq!(nearest("weather", known), None);
+        assert_eq!(nearest(&"a".repeat(100_000), known), None);
+    }
 }

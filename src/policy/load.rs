@@ -29,7 +29,7 @@ pub fn load(texts: &[Text]) -> Loaded {
     if !merged.is_foreign {
         let validated = validate::validate(&merged);
         let mut found = validated.diagnostics;
-        if timeouts_are_known(&merged, &found) {
+        if !validated.policy.rules.is_empty() && timeouts_are_known(&merged, &found) {
             let timing = Timing {
                 policy: &validated.policy,
                 header: None,
