@@ -95,7 +95,7 @@ impl Store {
         source: &dyn Observe,
         header: &Header,
         compression: Compression,
-        progress: impl FnMut(u64) + Send,
+        mut progress: impl FnMut(u64) + Send,
     ) -> Result<Taken, StoreError> {
         let directory = |source| StoreError::Directory {
             path: self.directory.clone(),
@@ -107,8 +107,11 @@ impl Store {
             .create(&self.directory)
             .map_err(directory)?;
         self.sweep_abandoned();
-        let pending = Pending::create(&self.directory).map_err(directory)?;
-        let (pending, trailer) = take(source, header, pending, compression, progress)?;
+        let (pending, trailer) = settled(|| {
+            let pending = Pending::create(&self.directory).map_err(directory)?;
+            let taken = take(source, header, pending, compression, &mut progress)?;
+            Ok(taken)
+        })?;
         let name = SnapshotName::new(header.time_ns, &header.netns.name, compression);
         let failed = |source| StoreError::Write {
             path: self.directory.join(name.to_string()),
@@ -190,7 +193,7 @@ pub fn take_to(
     source: &dyn Observe,
     header: &Header,
     compression: Compression,
-    progress: impl FnMut(u64) + Send,
+    mut progress: impl FnMut(u64) + Send,
 ) -> Result<Taken, StoreError> {
     let failed = |source| StoreError::Write {
         path: path.to_owned(),
@@ -212,14 +215,33 @@ pub fn take_to(
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let pending = Pending::create(parent).map_err(failed)?;
-    let (pending, trailer) = take(source, header, pending, compression, progress)?;
+    let (pending, trailer) = settled(|| {
+        let pending = Pending::create(parent).map_err(failed)?;
+        let taken = take(source, header, pending, compression, &mut progress)?;
+        Ok(taken)
+    })?;
     let bytes = pending.persist(path).map_err(failed)?;
     Ok(Taken {
         path: path.to_owned(),
         trailer,
         bytes,
     })
+}
+
+/// Takes again where the hash was resized meanwhile; what does not settle is kept as it is, and its
+/// trailer says so.
+fn settled(
+    mut take: impl FnMut() -> Result<(Pending, Trailer), StoreError>,
+) -> Result<(Pending, Trailer), StoreError> {
+    const TRIES: usize = 3;
+    let mut taken = take()?;
+    for _ in 1..TRIES {
+        if !taken.1.resized {
+            break;
+        }
+        taken = take()?;
+    }
+    Ok(taken)
 }
 
 impl StoreError {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
     apply::ApplyArgs, check::CheckArgs, explain::ExplainArgs, plan::PlanArgs,
-    rehearse::RehearseArgs, schema::SchemaArgs, undo::UndoArgs,
+    rehearse::RehearseArgs, schema::SchemaArgs, snapshot::SnapshotArgs, undo::UndoArgs,
 };
 use super::terminal::Color;
 
@@ -88,6 +88,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Put back what a run deleted, or the tunables that it wrote
     Undo(UndoArgs),
+    /// Record the table, and show what was recorded
+    Snapshot(SnapshotArgs),
     /// Print the JSON Schema of a document
     Schema(SchemaArgs),
 }

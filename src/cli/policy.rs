@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::args::{Common, PolicySource};
 use super::render::diagnostics;
 use super::{CliError, terminal};
-use crate::config::{self, Source};
+use crate::config::{self, ConfigError, Loaded, Source};
 use crate::policy::{Members, Policy, diagnostic::Severity};
 
 /// The policy with its sets as they could be read. Warnings go to stderr.
@@ -13,11 +13,29 @@ pub(super) fn load(
     common: &Common,
     source: &PolicySource,
 ) -> Result<(Policy, Vec<Members>), CliError> {
-    let loaded = config::load(&Source {
+    tell(common, config::load(&named(source))?)
+}
+
+/// The same, but `None` where none is named and the system has none.
+pub(super) fn load_if_any(
+    common: &Common,
+    source: &PolicySource,
+) -> Result<Option<(Policy, Vec<Members>)>, CliError> {
+    match config::load(&named(source)) {
+        Err(ConfigError::Absent { .. }) if source.set.is_empty() => Ok(None),
+        loaded => tell(common, loaded?).map(Some),
+    }
+}
+
+fn named(source: &PolicySource) -> Source {
+    Source {
         file: source.policy.clone(),
         assignments: source.set.clone(),
         root: PathBuf::from("/"),
-    })?;
+    }
+}
+
+fn tell(common: &Common, loaded: Loaded) -> Result<(Policy, Vec<Members>), CliError> {
     let shown: Vec<_> = loaded
         .diagnostics
         .iter()

@@ -427,6 +427,15 @@ pub struct SnapshotSettings {
     pub compression: Compression,
 }
 
+impl Default for SnapshotSettings {
+    fn default() -> Self {
+        Self {
+            directory: "/var/lib/conntidy/snapshots".to_owned(),
+            compression: Compression::default(),
+        }
+    }
+}
+
 /// Compression of a snapshot file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {

@@ -31,14 +31,13 @@ impl SnapshotName {
     /// Never; 2^64 nanoseconds are a date that a name can hold.
     #[must_use]
     pub fn new(time_ns: u64, netns: &str, compression: Compression) -> Self {
-        let mut netns: String = netns
-            .chars()
-            .take(LONGEST_NETNS)
-            .map(|c| {
-                let kept = c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-                if kept { c } else { '_' }
-            })
+        let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        let words: Vec<_> = netns
+            .split(|c| !kept(c))
+            .filter(|w| !w.is_empty())
             .collect();
+        let mut netns = words.join("_");
+        netns.truncate(LONGEST_NETNS);
         if netns.is_empty() {
             netns.push('_');
         }
@@ -113,7 +112,7 @@ mod tests {
     #[test]
     fn a_namespace_given_by_path_stays_in_the_directory() {
         let name = SnapshotName::new(TIME_NS, "/proc/7/ns/net~2", Compression::None);
-        assert_eq!(name.to_string(), "20260131T120000Z-_proc_7_ns_net_2.jsonl");
+        assert_eq!(name.to_string(), "20260131T120000Z-proc_7_ns_net_2.jsonl");
         assert_eq!(SnapshotName::parse(&name.to_string()), Some(name));
     }
 

@@ -12,6 +12,7 @@ mod namespace;
 mod oracle;
 mod rebuild;
 mod round_trip;
+mod snapshot;
 mod sweep;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         namespace::all(),
         rebuild::all(),
         round_trip::all(),
+        snapshot::all(),
         sweep::all(),
     ]
     .into_iter()

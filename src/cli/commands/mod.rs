@@ -6,6 +6,7 @@ pub(super) mod explain;
 pub(super) mod plan;
 pub(super) mod rehearse;
 pub(super) mod schema;
+pub(super) mod snapshot;
 pub(super) mod undo;
 
 use super::args::{Cli, Command};
@@ -21,6 +22,7 @@ pub(super) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Rehearse(args) => rehearse::run(common, args),
         Command::Explain(args) => explain::run(common, args),
         Command::Undo(args) => undo::run(common, args),
+        Command::Snapshot(args) => snapshot::run(common, args),
         Command::Schema(args) => schema::run(args),
     }
 }

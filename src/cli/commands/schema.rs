@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::check::CheckJson;
 use super::rehearse::Rehearsal;
+use super::snapshot::Shown;
 use crate::cli::{CliError, Outcome};
 use crate::plan::{Explanation, Plan};
 use crate::policy::Document;
@@ -26,6 +27,7 @@ const SCHEMAS: &[(&str, Make)] = &[
     ("explain", || schema_for!(Explanation)),
     ("rehearsal", || schema_for!(Rehearsal)),
     ("snapshot", crate::snapshot::schema),
+    ("snapshot-summary", || schema_for!(Shown)),
 ];
 
 /// Arguments of `conntidy schema`.

@@ -1,9 +1,11 @@
 //! Results for people and programs; one file a thing that is shown.
 
 pub(super) mod diagnostics;
+pub(super) mod flow_line;
 pub(super) mod number;
 pub(super) mod plan;
 pub(super) mod report;
+pub(super) mod snapshot;
 
 use std::io::Write;
 

@@ -11,9 +11,7 @@ use super::diagnostic::{Code, Diagnostic};
 use super::document::Document;
 use super::key::KeyPath;
 use super::layers::Merged;
-use super::{
-    AuditKeep, Compression, Limits, Percent, Policy, RunMode, Seconds, Set, SnapshotSettings,
-};
+use super::{AuditKeep, Limits, Percent, Policy, RunMode, Seconds, Set, SnapshotSettings};
 
 /// What a rate of changes is by default: fast, and event listeners keep up.
 const DEFAULT_PACE: u32 = 100_000;
@@ -101,9 +99,8 @@ impl Validation<'_> {
 
     fn snapshot(&mut self) -> SnapshotSettings {
         let table = self.document.snapshot.clone().unwrap_or_default();
-        let directory = table
-            .directory
-            .unwrap_or_else(|| "/var/lib/conntidy/snapshots".to_owned());
+        let default = SnapshotSettings::default();
+        let directory = table.directory.unwrap_or(default.directory);
         if !directory.starts_with('/') {
             self.found.push(
                 Diagnostic::error(
@@ -116,7 +113,7 @@ impl Validation<'_> {
         }
         SnapshotSettings {
             directory,
-            compression: table.compression.unwrap_or(Compression::Zstd),
+            compression: table.compression.unwrap_or(default.compression),
         }
     }
 

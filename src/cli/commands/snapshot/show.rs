@@ -1,0 +1,205 @@
+//! `conntidy snapshot show`: what a snapshot holds.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cli::render::{self, flow_line};
+use crate::cli::{CliError, Outcome};
+use crate::observe::{Header, Record};
+use crate::snapshot::record::write_flow;
+use crate::snapshot::{Salvaged, Snapshot, Summary, Trailer, salvage};
+
+/// Arguments of `conntidy snapshot show`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    conntidy snapshot show gw1.jsonl.zst\n  \
+    conntidy snapshot show gw1.jsonl.zst --flows | grep TIME_WAIT | head\n  \
+    conntidy snapshot show gw1.jsonl.zst -o json | jq .summary.protocols")]
+pub struct ShowArgs {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ShowOutput,
+    /// List the flows, in the order of their keys, instead of counting them
+    #[arg(long)]
+    pub flows: bool,
+    /// Show what can be read of a damaged snapshot, and what is wrong with it (exit 4)
+    #[arg(long)]
+    pub salvage: bool,
+}
+
+/// Formats of `snapshot show`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ShowOutput {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document; an array with `--flows`.
+    Json,
+    /// One line of JSON; a line a flow with `--flows`.
+    Jsonl,
+}
+
+/// What `snapshot show -o json` prints.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "conntidy snapshot summary")]
+pub(in crate::cli) struct Shown {
+    /// `conntidy.snapshot-summary/1`.
+    pub schema: &'static str,
+    /// The file.
+    pub file: String,
+    /// The header; absent where it could not be salvaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+    /// The trailer; absent where it could not be salvaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trailer: Option<Trailer>,
+    /// Counts over all flows that could be read.
+    pub summary: Summary,
+    /// Flows that were salvaged and that no checksum vouches for.
+    pub unverified: u64,
+    /// What is wrong with the file, with the place of each damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damages: Vec<String>,
+}
+
+/// Shows a snapshot on stdout.
+pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
+    let file = File::open(&args.file).map_err(|source| {
+        CliError::failed(format!("open the snapshot {}", args.file.display())).because(source)
+    })?;
+    let mut flows = Flows::new(args);
+    let (header, trailer, found) = if args.salvage {
+        let found = salvage(file, |record| flows.take(record))?;
+        (found.header.clone(), found.trailer.clone(), found)
+    } else {
+        let mut snapshot = Snapshot::open(file)?;
+        let (header, trailer) = (snapshot.header().clone(), snapshot.trailer().clone());
+        let mut sorted = snapshot.flows()?;
+        while let Some(record) = sorted.next_flow()? {
+            flows.take(&record);
+            if flows.written.is_err() {
+                break;
+            }
+        }
+        (Some(header), Some(trailer), Salvaged::default())
+    };
+    let summary = flows.finish()?;
+    let damages = damages(&found);
+    let outcome = Outcome {
+        incomplete: !damages.is_empty(),
+        ..Outcome::default()
+    };
+    if let Some(summary) = summary {
+        let shown = Shown {
+            schema: "conntidy.snapshot-summary/1",
+            file: args.file.display().to_string(),
+            header,
+            trailer,
+            summary,
+            unverified: found.unverified,
+            damages,
+        };
+        print(args.output, &shown)?;
+    } else {
+        for damage in damages {
+            anstream::eprintln!("damage: {damage}");
+        }
+    }
+    Ok(outcome)
+}
+
+fn print(output: ShowOutput, shown: &Shown) -> Result<(), CliError> {
+    match output {
+        ShowOutput::Text => {
+            let mut stdout = anstream::stdout().lock();
+            render::snapshot::write(&mut stdout, shown)?;
+            stdout.flush()?;
+        }
+        ShowOutput::Json => render::json(shown)?,
+        ShowOutput::Jsonl => {
+            let text = serde_json::to_string(shown)
+                .map_err(|error| CliError::failed("the result has no JSON form").because(error))?;
+            writeln!(io::stdout().lock(), "{text}")?;
+        }
+    }
+    Ok(())
+}
+
+fn damages(found: &Salvaged) -> Vec<String> {
+    let mut damages: Vec<_> = found.damages.iter().map(ToString::to_string).collect();
+    if found.more > 0 {
+        damages.push(format!("{} more", found.more));
+    }
+    damages
+}
+
+/// Counts flows, or writes them as they come.
+struct Flows {
+    out: Option<(ShowOutput, BufWriter<io::Stdout>)>,
+    summary: Summary,
+    line: Vec<u8>,
+    before: &'static [u8],
+    written: io::Result<()>,
+}
+
+impl Flows {
+    fn new(args: &ShowArgs) -> Self {
+        Self {
+            out: args
+                .flows
+                .then(|| (args.output, BufWriter::new(io::stdout()))),
+            summary: Summary::default(),
+            line: Vec::new(),
+            before: b"[\n",
+            written: Ok(()),
+        }
+    }
+
+    fn take(&mut self, record: &Record<'_>) {
+        let Some((output, out)) = &mut self.out else {
+            self.summary.add(record);
+            return;
+        };
+        if self.written.is_err() {
+            return;
+        }
+        self.line.clear();
+        match output {
+            ShowOutput::Text => flow_line::write(&mut self.line, record),
+            ShowOutput::Jsonl => write_flow(&record.flow, &record.extra, &mut self.line),
+            ShowOutput::Json => {
+                self.line.extend_from_slice(self.before);
+                self.before = b",\n";
+                write_flow(&record.flow, &record.extra, &mut self.line);
+                self.line.pop();
+            }
+        }
+        self.written = out.write_all(&self.line);
+    }
+
+    /// The counts; `None` where the flows were written.
+    fn finish(self) -> io::Result<Option<Summary>> {
+        let Some((output, mut out)) = self.out else {
+            return Ok(Some(self.summary.finish()));
+        };
+        self.written?;
+        if output == ShowOutput::Json {
+            let end: &[u8] = if self.before == b"[\n" {
+                b"[]\n"
+            } else {
+                b"\n]\n"
+            };
+            out.write_all(end)?;
+        }
+        out.flush()?;
+        Ok(None)
+    }
+}
