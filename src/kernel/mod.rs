@@ -15,6 +15,7 @@ pub mod encode;
 pub mod identity;
 pub mod live;
 pub mod message;
+pub mod module;
 pub mod namespace;
 pub mod recorded;
 mod request;
