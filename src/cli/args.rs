@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    apply::ApplyArgs, check::CheckArgs, explain::ExplainArgs, plan::PlanArgs,
+    apply::ApplyArgs, check::CheckArgs, doctor::DoctorArgs, explain::ExplainArgs, plan::PlanArgs,
     rehearse::RehearseArgs, schema::SchemaArgs, undo::UndoArgs,
 };
 use super::terminal::Color;
@@ -88,6 +88,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Put back what a run deleted, or the tunables that it wrote
     Undo(UndoArgs),
+    /// Tell what this kernel and these privileges allow, what is missing and how to get it
+    Doctor(DoctorArgs),
     /// Print the JSON Schema of a document
     Schema(SchemaArgs),
 }

@@ -119,8 +119,8 @@ impl Live {
         Ok(())
     }
 
-    /// Everything of the [`header`](Observe::header) that ctnetlink need not be asked for: neither
-    /// count nor counters of processors, nor timeout objects.
+    /// Everything of the [`header`](Observe::header) that ctnetlink need not be asked for: no
+    /// counters of processors and no timeout objects.
     ///
     /// # Errors
     /// Where `/proc` is not mounted.
@@ -140,6 +140,10 @@ impl Live {
             cores: identity::cores(),
             memory: identity::memory(),
             conntrack: self.has_conntrack(),
+            count: LiveTunables
+                .read("nf_conntrack_count")
+                .ok()
+                .and_then(|count| count.trim().parse().ok()),
             addresses: addresses::own().ok(),
             session: self.session.clone(),
             history: History::default(),

@@ -13,6 +13,7 @@ mod decode_tuple;
 mod dump;
 pub mod encode;
 pub mod identity;
+pub mod links;
 pub mod live;
 pub mod message;
 pub mod module;

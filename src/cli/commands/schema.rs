@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::check::CheckJson;
 use super::rehearse::Rehearsal;
 use crate::cli::{CliError, Outcome};
+use crate::doctor::Diagnosis;
 use crate::plan::{Explanation, Plan};
 use crate::policy::Document;
 use crate::report::Report;
@@ -25,6 +26,7 @@ const SCHEMAS: &[(&str, Make)] = &[
     ("report", || schema_for!(Report)),
     ("explain", || schema_for!(Explanation)),
     ("rehearsal", || schema_for!(Rehearsal)),
+    ("doctor", || schema_for!(Diagnosis)),
     ("snapshot", crate::snapshot::schema),
 ];
 
