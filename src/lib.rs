@@ -6,11 +6,12 @@
 //!
 //! The edge, which touches Linux and files: [`kernel`], [`config`], [`state`], [`store`].
 //!
-//! Between them: [`apply`], [`undo`], [`rehearse`]. Above all: [`cli`].
+//! Between them: [`apply`], [`undo`], [`rehearse`], [`doctor`]. Above all: [`cli`].
 
 pub mod apply;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod flow;
 pub mod group;
 pub mod history;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    apply::ApplyArgs, check::CheckArgs, explain::ExplainArgs, plan::PlanArgs,
+    apply::ApplyArgs, check::CheckArgs, doctor::DoctorArgs, explain::ExplainArgs, plan::PlanArgs,
     rehearse::RehearseArgs, schema::SchemaArgs, snapshot::SnapshotArgs, undo::UndoArgs,
 };
 use super::terminal::Color;
@@ -90,6 +90,8 @@ pub enum Command {
     Undo(UndoArgs),
     /// Record the table, and show what was recorded
     Snapshot(SnapshotArgs),
+    /// Tell what this kernel and these privileges allow, what is missing and how to get it
+    Doctor(DoctorArgs),
     /// Print the JSON Schema of a document
     Schema(SchemaArgs),
 }

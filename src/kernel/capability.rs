@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::identity;
+use super::module::{self, Presence};
 use super::namespace::Setting;
 use super::socket::Socket;
 use super::stats;
@@ -23,7 +24,7 @@ pub struct Capabilities {
     pub sys_admin: bool,
     /// What ctnetlink said to a real request.
     pub ctnetlink: Access,
-    /// Whether `/proc/sys` is mounted read-only, as in most containers.
+    /// Whether `/proc/sys/net` is mounted read-only, as in most containers.
     pub read_only_sysctl: bool,
     /// The setting that forbids unprivileged user namespaces, if one does.
     pub userns_forbidden_by: Option<Setting>,
@@ -38,6 +39,9 @@ pub enum Access {
     Denied,
     /// Connection tracking is not loaded; it was not asked, since asking would load it.
     NotLoaded,
+    /// Connection tracking is loaded, ctnetlink is not; it was not asked, since asking would load
+    /// it.
+    NetlinkNotLoaded,
     /// The kernel has no ctnetlink.
     Absent,
     /// Something else went wrong.
@@ -54,7 +58,7 @@ pub fn look() -> Capabilities {
         net_admin: has(CapabilitySet::NET_ADMIN),
         sys_admin: has(CapabilitySet::SYS_ADMIN),
         ctnetlink: ctnetlink(),
-        read_only_sysctl: statvfs("/proc/sys")
+        read_only_sysctl: statvfs("/proc/sys/net")
             .is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY)),
         userns_forbidden_by: Setting::in_force(),
     }
@@ -65,6 +69,9 @@ pub fn look() -> Capabilities {
 pub fn ctnetlink() -> Access {
     if !LiveTunables.exists("nf_conntrack_count") {
         return Access::NotLoaded;
+    }
+    if module::presence(module::CTNETLINK) == Presence::NotLoaded {
+        return Access::NetlinkNotLoaded;
     }
     let asked = Socket::netfilter().and_then(|mut socket| stats::table(&mut socket));
     let Err(error) = asked else {

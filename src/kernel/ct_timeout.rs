@@ -1,13 +1,11 @@
 //! Protocols that have `ct timeout` objects: there, a timer may follow another value than the
 //! sysctl, and nothing in a dump tells.
 
-use std::fs;
-
 use netlink_packet_core::DefaultNla;
 
 use super::attribute::Attributes;
-use super::identity;
 use super::message::NFGENMSG;
+use super::module::{self, Presence};
 use super::request;
 use super::socket::{Socket, SocketError};
 
@@ -56,9 +54,11 @@ fn ask(
     attributes: Vec<DefaultNla>,
     protocol: fn(&[u8]) -> Option<u8>,
 ) -> Option<Vec<u8>> {
-    if !presence(subsystem.module)? {
+    match module::presence(subsystem.module) {
+        Presence::Settled => {}
         // What is not there has no objects.
-        return Some(Vec::new());
+        Presence::NotLoaded => return Some(Vec::new()),
+        Presence::Unknown => return None,
     }
     let mut socket = Socket::netfilter().ok()?;
     let sequence = socket.take_sequence(1);
@@ -104,54 +104,4 @@ fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
         .filter_map(Result::ok)
         .find(|(number, _)| *number == wanted)
         .map(|(_, payload)| payload)
-}
-
-/// Whether asking loads nothing because the code is there already (`true`) or the subsystem is
-/// absent (`false`); `None` where neither can be told.
-fn presence(module: &str) -> Option<bool> {
-    let Ok(loaded) = fs::read_to_string("/proc/modules") else {
-        // A kernel that cannot load modules has no such file.
-        return Some(true);
-    };
-    if lists(&loaded, module) {
-        return Some(true);
-    }
-    let release = identity::kernel_release();
-    let built_in = fs::read_to_string(format!("/lib/modules/{release}/modules.builtin")).ok()?;
-    Some(is_built_in(&built_in, module))
-}
-
-fn lists(modules: &str, module: &str) -> bool {
-    modules
-        .lines()
-        .any(|line| line.split(' ').next() == Some(module))
-}
-
-fn is_built_in(list: &str, module: &str) -> bool {
-    list.lines().any(|line| {
-        let file = line.rsplit('/').next().unwrap_or(line);
-        file.strip_suffix(".ko")
-            .is_some_and(|name| name.replace('-', "_") == module)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_is_found_by_its_whole_name() {
-        let modules = "nf_tables_set 1 0 - Live 0x0\nnf_tables 303104 57 nft_ct, Live 0x0\n";
-        assert!(lists(modules, "nf_tables"));
-        assert!(!lists(modules, "nf_table"));
-        assert!(!lists(modules, "nfnetlink_cttimeout"));
-    }
-
-    #[test]
-    fn a_built_in_module_is_found_with_either_dash() {
-        let list =
-            "kernel/net/netfilter/nf_tables.ko\nkernel/net/netfilter/nfnetlink-cttimeout.ko\n";
-        assert!(is_built_in(list, "nfnetlink_cttimeout"));
-        assert!(!is_built_in(list, "nf_conntrack"));
-    }
 }

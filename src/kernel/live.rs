@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::decode::decode;
+use super::module::{self, Presence};
 use super::socket::{Socket, SocketError};
 use super::sweep::{Sweep, SweepError, SweepOptions};
 use super::sysctl::{LiveTunables, Tunables};
@@ -20,6 +21,7 @@ const KEEPALIVE: &str = "net.ipv4.tcp_keepalive_time";
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     session: Vec<Connection>,
+    loads: bool,
 }
 
 impl Live {
@@ -27,7 +29,20 @@ impl Live {
     /// [`session`](super::session) finds.
     #[must_use]
     pub fn new(session: Vec<Connection>) -> Self {
-        Self { session }
+        Self {
+            session,
+            loads: false,
+        }
+    }
+
+    /// The same, but what is asked of ctnetlink may have the kernel load its module: for whoever
+    /// is about to change the table anyway.
+    #[must_use]
+    pub fn loading(self) -> Self {
+        Self {
+            loads: true,
+            ..self
+        }
     }
 
     /// The kernel's tunables.
@@ -89,30 +104,31 @@ impl Live {
     }
 
     fn require(&self) -> Result<(), ObserveError> {
-        if self.has_conntrack() {
-            Ok(())
-        } else {
-            Err(ObserveError::Absent(
+        if !self.has_conntrack() {
+            return Err(ObserveError::Absent(
                 "connection tracking is not loaded: /proc/sys/net/netfilter/nf_conntrack_count does not exist"
                     .to_owned(),
-            ))
+            ));
         }
+        if !self.loads && module::presence(module::CTNETLINK) == Presence::NotLoaded {
+            return Err(ObserveError::Absent(
+                "ctnetlink is not loaded, and looking does not load it: `modprobe nf_conntrack_netlink` does"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
-}
 
-/// The size of the hash table; a dump during which it changes is not whole, and nothing else says
-/// so.
-fn buckets() -> Option<String> {
-    LiveTunables.read("nf_conntrack_buckets").ok()
-}
-
-impl Observe for Live {
-    fn header(&self) -> Result<Header, ObserveError> {
+    /// Everything of the [`header`](Observe::header) that ctnetlink need not be asked for: no
+    /// counters of processors and no timeout objects.
+    ///
+    /// # Errors
+    /// Where `/proc` is not mounted.
+    pub fn surroundings(&self) -> Result<Header, ObserveError> {
         let netns = identity::netns().map_err(|source| ObserveError::Failed {
             what: "find the calling thread's network namespace".to_owned(),
             source: source.into(),
         })?;
-        let conntrack = self.has_conntrack();
         let mut header = Header {
             host: identity::host(),
             boot_id: identity::boot_id(),
@@ -123,7 +139,11 @@ impl Observe for Live {
             uptime_ns: identity::uptime_ns(),
             cores: identity::cores(),
             memory: identity::memory(),
-            conntrack,
+            conntrack: self.has_conntrack(),
+            count: LiveTunables
+                .read("nf_conntrack_count")
+                .ok()
+                .and_then(|count| count.trim().parse().ok()),
             addresses: addresses::own().ok(),
             session: self.session.clone(),
             history: History::default(),
@@ -138,7 +158,21 @@ impl Observe for Live {
                 header.tunables.insert(name, reading);
             }
         }
-        if conntrack {
+        Ok(header)
+    }
+}
+
+/// The size of the hash table; a dump during which it changes is not whole, and nothing else says
+/// so.
+fn buckets() -> Option<String> {
+    LiveTunables.read("nf_conntrack_buckets").ok()
+}
+
+impl Observe for Live {
+    fn header(&self) -> Result<Header, ObserveError> {
+        let mut header = self.surroundings()?;
+        if header.conntrack {
+            self.require()?;
             let mut socket = Socket::netfilter().map_err(observe)?;
             header.count = Some(stats::table(&mut socket).map_err(observe)?.entries);
             header.cpu = stats::cpu(&mut socket).map_err(observe)?;

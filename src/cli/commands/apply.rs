@@ -60,7 +60,7 @@ fn apply(
     policy: &Policy,
     members: &[Members],
 ) -> Result<Outcome, CliError> {
-    let live = live::live();
+    let live = live::live().loading();
     let mut header = live.header()?;
     live::name_netns(&mut header, &args.netns);
     let state = live::state(&header)?;

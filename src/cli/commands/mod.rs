@@ -2,6 +2,7 @@
 
 pub(super) mod apply;
 pub(super) mod check;
+pub(super) mod doctor;
 pub(super) mod explain;
 pub(super) mod plan;
 pub(super) mod rehearse;
@@ -23,6 +24,7 @@ pub(super) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Explain(args) => explain::run(common, args),
         Command::Undo(args) => undo::run(common, args),
         Command::Snapshot(args) => snapshot::run(common, args),
+        Command::Doctor(args) => doctor::run(common, args),
         Command::Schema(args) => schema::run(args),
     }
 }

@@ -11,6 +11,7 @@ use super::check::CheckJson;
 use super::rehearse::Rehearsal;
 use super::snapshot::Shown;
 use crate::cli::{CliError, Outcome};
+use crate::doctor::Diagnosis;
 use crate::plan::{Explanation, Plan};
 use crate::policy::Document;
 use crate::report::Report;
@@ -26,6 +27,7 @@ const SCHEMAS: &[(&str, Make)] = &[
     ("report", || schema_for!(Report)),
     ("explain", || schema_for!(Explanation)),
     ("rehearsal", || schema_for!(Rehearsal)),
+    ("doctor", || schema_for!(Diagnosis)),
     ("snapshot", crate::snapshot::schema),
     ("snapshot-summary", || schema_for!(Shown)),
 ];

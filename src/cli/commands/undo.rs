@@ -68,7 +68,7 @@ fn undo(state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
     // Without this, undoing an unknown run would make directories.
     state.read_audit(&run)?;
     let _lock = live::lock(state, "undo")?;
-    let live = live::live();
+    let live = live::live().loading();
     let undo = Undo {
         live: &live,
         state,
