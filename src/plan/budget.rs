@@ -18,6 +18,9 @@ const DEFAULT_ASSURED: Percent = Percent(500);
 /// Share of the table that an expire rule with a grace below the default may take.
 const DEFAULT_EXPIRE: Percent = Percent(5_000);
 
+/// The timeout that no retransmission refreshes.
+const SYN_SENT: &str = "nf_conntrack_tcp_timeout_syn_sent";
+
 /// `min(count, max(percent of the entries, 50))`; `None` where nothing limits.
 #[must_use]
 pub fn limit(budget: Budget, entries: u64) -> Option<u64> {
@@ -47,6 +50,8 @@ pub(super) fn decide(
             let mut plan = rule_plan(&judged.rule.name, judged.action, tally);
             plan.accept_risk.clone_from(&judged.rule.accept_risk);
             plan.streams = judge.streams(index);
+            plan.rearms = matches!(judged.action, Action::Expire { .. })
+                .then(|| judge.governing(index).iter().any(|g| g.name() != SYN_SENT));
             plan.budget = own_limit(judged.action, judged.rule.budget, entries);
             plan.proof_in = tally.proof_at.map(|at| {
                 at.saturating_sub(judge.header().uptime_ns)
@@ -69,6 +74,7 @@ pub(super) fn decide(
             let mut plan = rule_plan(timeout.name, Action::Expire { grace }, tally);
             plan.refused.clone_from(&timeout.refused);
             plan.streams = timeout.refused.is_none();
+            plan.rearms = Some(timeout.name != SYN_SENT);
             plan
         })
         .collect();
@@ -83,6 +89,7 @@ fn rule_plan(name: &str, action: Action, tally: &RuleTally) -> RulePlan {
             Action::Expire { grace } => Some(grace.0),
             _ => None,
         },
+        rearms: None,
         matched: tally.matched,
         selected: tally.selected,
         already: tally.already,

@@ -84,6 +84,10 @@ pub struct RulePlan {
     /// For `expire`, seconds left to flows that stay silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
+    /// For `expire`, whether a living flow's next packet puts its timer back. `SYN_SENT` entries
+    /// are not refreshed by retransmitted SYNs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rearms: Option<bool>,
     /// Flows that it claims.
     pub matched: u64,
     /// Flows that it would change (for `report`: 0).

@@ -14,12 +14,15 @@ use super::apply::outcome;
 use crate::apply::Apply;
 use crate::cli::args::{Common, Output, PolicySource};
 use crate::cli::live::Told;
-use crate::cli::render::{self, number::grouped};
+use crate::cli::render::{
+    self,
+    number::{counted, grouped},
+};
 use crate::cli::{CliError, Outcome, policy};
 use crate::kernel::recorded::Recorded;
 use crate::kernel::{Live, namespace};
 use crate::observe::Observe;
-use crate::plan::{self, Judge, Options, Plan, TunableState};
+use crate::plan::{self, Judge, Options, Plan};
 use crate::policy::{Members, Policy};
 use crate::rehearse::{self, FillError, Filled};
 use crate::report::Report;
@@ -198,7 +201,7 @@ fn text(common: &Common, policy: &Policy, rehearsal: &Rehearsal) -> Result<(), C
         "\n{BOLD}4. Planned again{BOLD:#}, {} ms",
         took("plan again")
     )?;
-    verdict(out, &rehearsal.again)?;
+    verdict(out, rehearsal)?;
     out.flush()?;
     Ok(())
 }
@@ -253,32 +256,42 @@ fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std
     Ok(())
 }
 
-fn verdict(out: &mut impl Write, again: &Plan) -> std::io::Result<()> {
+fn verdict(out: &mut impl Write, rehearsal: &Rehearsal) -> std::io::Result<()> {
+    let again = &rehearsal.again;
     let unmet: Vec<String> = again
         .sysctl
         .iter()
-        .filter(|step| step.state.is_unmet() || step.state == TunableState::Change)
+        .filter(|step| step.state.is_unmet())
         .map(|step| {
-            let reason = step.reason.as_deref().unwrap_or("still different");
+            let reason = step.reason.as_deref().unwrap_or("not met");
             format!("{}: {reason}", step.name)
         })
         .collect();
-    if again.summary.is_empty() {
+    let came_of_age = again.summary.expire + again.summary.delete;
+    if again.summary.change > 0 || (came_of_age > 0 && rehearsal.report.is_incomplete()) {
+        writeln!(
+            out,
+            "{BOLD}Not in sync{BOLD:#}: {}",
+            render::plan::summary(again)
+        )?;
+    } else {
         let but = if unmet.is_empty() {
             ""
         } else {
             ", but for what a namespace cannot set:"
         };
         writeln!(out, "{BOLD}In sync{but}{BOLD:#}")?;
-    } else {
-        writeln!(
-            out,
-            "{BOLD}Not in sync{BOLD:#}: {}",
-            render::plan::summary(again)
-        )?;
     }
     for line in unmet {
         writeln!(out, "  {line}")?;
+    }
+    // Everything that was selected was changed: what is selected now was not yet idle then.
+    if came_of_age > 0 && !rehearsal.report.is_incomplete() {
+        writeln!(
+            out,
+            "  {} became old enough meanwhile: no packet refreshes a copy",
+            counted(came_of_age, "entry", "entries")
+        )?;
     }
     Ok(())
 }

@@ -266,8 +266,13 @@ fn rule_text(rule: &RulePlan) -> (Sign, String) {
         "expire" if rule.selected > 0 => (
             Sign::EXPIRE,
             format!(
-                "grace {}   live flows re-arm on their next packet",
-                Seconds(rule.grace.unwrap_or(0))
+                "grace {}   {}",
+                Seconds(rule.grace.unwrap_or(0)),
+                if rule.rearms == Some(false) {
+                    "an unanswered SYN is not refreshed by its repetition"
+                } else {
+                    "live flows re-arm on their next packet"
+                }
             ),
         ),
         "delete" if rule.selected > 0 => (Sign::DELETE, impact(rule)),
@@ -384,8 +389,13 @@ pub(crate) fn summary(plan: &Plan) -> String {
     }
     if summary.unmet > 0 {
         parts.push(format!(
-            "{} not settable here",
-            counted(summary.unmet, "key", "keys")
+            "{} left as {}",
+            counted(summary.unmet, "key", "keys"),
+            if summary.unmet == 1 {
+                "it is"
+            } else {
+                "they are"
+            }
         ));
     }
     format!("Plan: {}.", parts.join(", "))
