@@ -121,9 +121,9 @@ fn line(out: &mut impl Write, finding: &Finding, column: usize) -> std::io::Resu
     let indent = column + 6;
     let width = terminal::width().saturating_sub(indent).max(40);
     let mut lines = fold(&finding.says, width);
-    write!(
+    writeln!(
         out,
-        "  {style}{mark}{style:#} {:<column$}  {}\n",
+        "  {style}{mark}{style:#} {:<column$}  {}",
         finding.name,
         lines.next().unwrap_or_default()
     )?;
