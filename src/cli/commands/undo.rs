@@ -5,7 +5,10 @@ use std::io::Write;
 use clap::Args;
 
 use crate::cli::args::{Common, NetnsArg, Output};
-use crate::cli::render::{self, number::grouped};
+use crate::cli::render::{
+    self,
+    number::{counted, grouped},
+};
 use crate::cli::{CliError, Outcome, live};
 use crate::kernel::identity;
 use crate::observe::Header;
