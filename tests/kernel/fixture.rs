@@ -16,9 +16,18 @@ pub(crate) fn skip(name: &str, why: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A program of the system. Those for networks lie where the paths of ordinary users often do not lead.
+fn tool(program: &str) -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let mut command = Command::new(program);
+    command.env("PATH", path);
+    command
+}
+
 /// Whether a program is there to judge.
 pub(crate) fn has(program: &str) -> bool {
-    Command::new(program)
+    tool(program)
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success())
@@ -26,7 +35,7 @@ pub(crate) fn has(program: &str) -> bool {
 
 /// Runs a program in this thread's namespace; its output, or a failure with what it said.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, Failed> {
-    let output = Command::new(program).args(arguments).output()?;
+    let output = tool(program).args(arguments).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{program} {}: {said}", arguments.join(" ")).into());
