@@ -7,6 +7,7 @@ use crate::idle::Grade;
 use crate::impact::{self, Impact, Surroundings};
 use crate::matcher::{Compiled, Context, Truth};
 use crate::observe::{Connection, Header, Record};
+use crate::policy::lint::lint;
 use crate::policy::{
     Action, AddressTerm, DEFAULT_GRACE, Members, Percent, Policy, Predicate, Rule, RunMode,
     Seconds, Set, Test,
@@ -293,10 +294,21 @@ impl<'a> Judge<'a> {
         Some(Verdict { rule, fate })
     }
 
-    /// What cannot be known in this observation, in words.
+    /// What cannot be known in this observation, and what it tells of the policy that the policy
+    /// alone does not, in words.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
-        let mut doubts = Vec::new();
+        let alone = lint(self.policy, None);
+        let mut doubts: Vec<String> = lint(self.policy, Some(self.header))
+            .into_iter()
+            .filter(|found| {
+                !alone.iter().any(|known| {
+                    (known.code, &known.key, &known.message)
+                        == (found.code, &found.key, &found.message)
+                })
+            })
+            .map(|found| format!("{}: {}", found.key, found.message))
+            .collect();
         if !self.header.conntrack {
             doubts.push(
                 "nf_conntrack is not loaded: there is no table, and tunables wait for it"
