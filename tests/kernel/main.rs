@@ -11,6 +11,7 @@ mod header;
 mod namespace;
 mod oracle;
 mod rebuild;
+mod rehearse;
 mod round_trip;
 mod snapshot;
 mod sweep;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         header::all(),
         namespace::all(),
         rebuild::all(),
+        rehearse::all(),
         round_trip::all(),
         snapshot::all(),
         sweep::all(),

@@ -139,7 +139,7 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
             write!(
                 stdout,
                 "{} keys written, {} expired, {} deleted",
-                report.sysctl.len(),
+                counted(report.sysctl.len() as u64, "key", "keys"),
                 grouped(sum("expire")),
                 grouped(sum("delete")),
             )?;

@@ -1,0 +1,106 @@
+//! `rehearse`, the program's main job, with each of the policies that it ships.
+
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+crate::trials!(
+    every_example_is_checked_planned_and_rehearsed,
+    a_rehearsal_touches_nothing_of_the_namespace_it_was_called_from,
+);
+
+fn conntidy(arguments: &[&str]) -> Result<(i32, Vec<u8>, String), Failed> {
+    let output = Command::new(env!("CARGO_BIN_EXE_conntidy"))
+        .args(arguments)
+        .output()?;
+    let code = output.status.code().ok_or("ended by a signal")?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((code, output.stdout, errors))
+}
+
+fn examples() -> Result<Vec<String>, Failed> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut policies = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            policies.push(path.display().to_string());
+        }
+    }
+    policies.sort();
+    Ok(policies)
+}
+
+fn every_example_is_checked_planned_and_rehearsed() -> Result<(), Failed> {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/gateway.jsonl.zst");
+    let policies = examples()?;
+    assert_eq!(policies.len(), 5, "{policies:?}");
+    for policy in &policies {
+        let (code, _, errors) = conntidy(&["check", "--strict", policy])?;
+        assert_eq!(code, 0, "check {policy}: {errors}");
+        let (code, plan, errors) =
+            conntidy(&["plan", "-p", policy, "--from", sample, "-o", "json"])?;
+        assert_eq!(code, 0, "plan {policy}: {errors}");
+        let plan: Value = serde_json::from_slice(&plan)?;
+        assert_eq!(plan["schema"], "conntidy.plan/1");
+        let (code, rehearsal, errors) = conntidy(&["rehearse", policy, "-o", "json"])?;
+        assert_eq!(code, 0, "rehearse {policy}: {errors}");
+        let rehearsal: Value = serde_json::from_slice(&rehearsal)?;
+        rehearsed(policy, &rehearsal);
+    }
+    Ok(())
+}
+
+fn rehearsed(policy: &str, rehearsal: &Value) {
+    let number = |pointer: &str| rehearsal.pointer(pointer).and_then(Value::as_u64);
+    assert!(
+        number("/filled/created") > Some(19_000),
+        "{policy}: {}",
+        rehearsal["filled"]
+    );
+    assert_eq!(number("/filled/failed"), Some(0), "{policy}");
+    let planned =
+        number("/plan/summary/delete").unwrap_or(0) + number("/plan/summary/expire").unwrap_or(0);
+    assert!(
+        planned > 1000,
+        "{policy} does little: {}",
+        rehearsal["plan"]
+    );
+    assert!(rehearsal["report"]["problems"].is_null(), "{policy}");
+    for rule in rehearsal["report"]["rules"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        // A short timer may run out between dump and change.
+        let kept = rule["done"].as_u64().unwrap_or(0) + rule["gone"].as_u64().unwrap_or(0);
+        assert_eq!(Some(kept), rule["sent"].as_u64(), "{policy}: {rule}");
+    }
+    assert_eq!(number("/again/summary/change"), Some(0), "{policy}");
+    assert_eq!(number("/again/summary/refused"), Some(0), "{policy}");
+}
+
+fn a_rehearsal_touches_nothing_of_the_namespace_it_was_called_from() -> Result<(), Failed> {
+    let read = || {
+        let directory = Path::new("/proc/sys/net/netfilter");
+        let mut values = Vec::new();
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let value = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            values.push((entry.file_name(), value));
+        }
+        values.sort();
+        values
+    };
+    let before = read();
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/gateway.toml");
+    let (code, _, errors) = conntidy(&["rehearse", policy])?;
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(before, read());
+    assert!(crate::fixture::keys()?.is_empty());
+    Ok(())
+}
