@@ -87,7 +87,7 @@ fn scattered(number: u32) -> Flow {
 
 #[test]
 fn several_runs_are_merged_into_one_order() {
-    let count = 3 * RUN_FLOWS + 17;
+    let count = RUN_FLOWS + 17;
     let flows: Vec<_> = (0..u32::try_from(count).unwrap())
         .map(|number| (scattered(number), OwnedExtra::default()))
         .collect();
