@@ -101,3 +101,18 @@ pub(crate) fn same_keys(seen: &[FlowKey], wanted: &[FlowKey]) -> Result<(), Fail
     )
     .into())
 }
+
+/// Sets a tunable of this namespace.
+pub(crate) fn write_tunable(name: &str, value: u64) -> Result<(), Failed> {
+    use conntidy::kernel::sysctl::{LiveTunables, Tunables};
+    Ok(LiveTunables.write(name, &value.to_string())?)
+}
+
+/// A tunable of this namespace.
+pub(crate) fn read_tunable(name: &str) -> Result<u64, Failed> {
+    use conntidy::kernel::sysctl::{LiveTunables, Tunables};
+    Ok(LiveTunables.read(name)?.parse()?)
+}
+
+/// Starts a program that has no capability whoever runs it.
+pub(crate) const NO_PRIVILEGE: [&str; 3] = ["setpriv", "--bounding-set=-all", "--"];

@@ -3,18 +3,24 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "every trial has one signature")]
 
+mod budgets;
 mod capture;
 mod dump;
 mod fixture;
 mod flows;
+mod gateway;
 mod header;
 mod namespace;
 mod oracle;
+mod proof;
+mod rails;
 mod rebuild;
 mod rehearse;
 mod round_trip;
 mod snapshot;
 mod sweep;
+mod timeouts;
+mod undoing;
 
 use std::process::ExitCode;
 
@@ -41,15 +47,20 @@ fn main() -> ExitCode {
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
     let refusal = private().err();
     let trials = [
+        budgets::all(),
         capture::all(),
         dump::all(),
         header::all(),
         namespace::all(),
+        proof::all(),
+        rails::all(),
         rebuild::all(),
         rehearse::all(),
         round_trip::all(),
         snapshot::all(),
         sweep::all(),
+        timeouts::all(),
+        undoing::all(),
     ]
     .into_iter()
     .flatten()
