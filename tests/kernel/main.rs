@@ -15,6 +15,7 @@ mod oracle;
 mod proof;
 mod rails;
 mod rebuild;
+mod records;
 mod rehearse;
 mod round_trip;
 mod snapshot;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         proof::all(),
         rails::all(),
         rebuild::all(),
+        records::all(),
         rehearse::all(),
         round_trip::all(),
         snapshot::all(),
