@@ -5,6 +5,7 @@
 
 mod budgets;
 mod capture;
+mod command;
 mod dump;
 mod fixture;
 mod flows;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     let trials = [
         budgets::all(),
         capture::all(),
+        command::all(),
         dump::all(),
         header::all(),
         namespace::all(),
