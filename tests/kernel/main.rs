@@ -6,6 +6,7 @@
 mod budgets;
 mod capture;
 mod command;
+mod doctor;
 mod dump;
 mod fixture;
 mod flows;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         budgets::all(),
         capture::all(),
         command::all(),
+        doctor::all(),
         dump::all(),
         header::all(),
         namespace::all(),
