@@ -26,6 +26,7 @@ const POLICY: &str = r#"
 "#;
 
 fn without_privilege_the_way_out_is_told() -> Result<(), Failed> {
+    crate::needs!("setpriv");
     let dns = flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53");
     flows::create([&dns])?;
     let gateway = Gateway::new()?;

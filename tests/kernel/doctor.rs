@@ -44,6 +44,7 @@ fn examine(gateway: &Gateway, arguments: &[&str], code: i32) -> Result<Value, Fa
 }
 
 fn the_root_of_a_namespace_lacks_nothing() -> Result<(), Failed> {
+    crate::needs!("ip");
     let gateway = Gateway::new()?;
     let found = examine(&gateway, &[], 0)?;
     assert_eq!(found["ready"], true);
@@ -72,6 +73,7 @@ fn the_root_of_a_namespace_lacks_nothing() -> Result<(), Failed> {
 }
 
 fn a_missing_privilege_is_named_with_its_way_out() -> Result<(), Failed> {
+    crate::needs!("setpriv");
     let gateway = Gateway::new()?;
     let output = gateway
         .command(&fixture::NO_PRIVILEGE, &["doctor", "-o", "json"])
@@ -94,6 +96,7 @@ fn a_missing_privilege_is_named_with_its_way_out() -> Result<(), Failed> {
 }
 
 fn a_read_only_proc_sys_is_named_with_its_way_out() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
     let ran = Gateway::new()?.run_in_own_mounts(
         "mount --bind /proc/sys /proc/sys
          mount -o remount,bind,ro /proc/sys
@@ -110,6 +113,7 @@ fn a_read_only_proc_sys_is_named_with_its_way_out() -> Result<(), Failed> {
 }
 
 fn a_state_directory_that_cannot_be_written_is_named() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
     let ran = Gateway::new()?.run_in_own_mounts(
         "mount -t tmpfs -o ro none \"$2\"
          exec \"$1\" doctor -o json",
@@ -138,6 +142,7 @@ fn what_blinds_rules_is_said_until_it_is_switched_on() -> Result<(), Failed> {
 }
 
 fn the_session_and_own_addresses_are_shown() -> Result<(), Failed> {
+    crate::needs!("ip");
     fixture::run("ip", &fixture::words("address add 10.9.9.9/32 dev lo"))?;
     let output = Gateway::new()?
         .command(&[], &["doctor", "-o", "json"])
@@ -151,9 +156,7 @@ fn the_session_and_own_addresses_are_shown() -> Result<(), Failed> {
 }
 
 fn timeout_objects_are_shown() -> Result<(), Failed> {
-    if !fixture::has("nft") {
-        return fixture::skip("timeout_objects_are_shown", "no nft");
-    }
+    crate::needs!("nft");
     let gateway = Gateway::new()?;
     assert_eq!(verdict(&examine(&gateway, &[], 0)?, "ct-timeout"), "good");
     let script = "table ip t { ct timeout u { protocol udp; policy = { replied : 7 }; }; }";
@@ -191,6 +194,7 @@ fn what_the_kernel_honours_is_tried_elsewhere() -> Result<(), Failed> {
 }
 
 fn trying_without_privilege_is_told() -> Result<(), Failed> {
+    crate::needs!("setpriv");
     let gateway = Gateway::new()?;
     let wrapper = ["setpriv", "--bounding-set=-sys_admin", "--"];
     let output = gateway

@@ -27,8 +27,9 @@ fn tool(program: &str) -> Command {
 
 /// Whether a program is there to judge.
 pub(crate) fn has(program: &str) -> bool {
+    // The word that every one of them knows.
     tool(program)
-        .arg("--version")
+        .arg("-V")
         .output()
         .is_ok_and(|output| output.status.success())
 }

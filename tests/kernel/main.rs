@@ -45,6 +45,18 @@ macro_rules! trials {
     };
 }
 
+/// Skips the test where a tool is missing.
+#[macro_export]
+macro_rules! needs {
+    ($($tool:literal),*) => {
+        for tool in [$($tool),*] {
+            if !$crate::fixture::has(tool) {
+                return $crate::fixture::skip(module_path!(), &format!("no {tool}"));
+            }
+        }
+    };
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.

@@ -253,6 +253,7 @@ fn the_session_is_left_by_every_rule() -> Result<(), Failed> {
 }
 
 fn the_hosts_own_flows_are_left_unless_a_rule_includes_them() -> Result<(), Failed> {
+    crate::needs!("ip");
     fixture::run("ip", &fixture::words("address add 10.9.9.9/32 dev lo"))?;
     let policy = |include: &str| {
         format!(

@@ -146,9 +146,7 @@ fn a_timeout_in_force_already_is_applied_to_existing_entries_too() -> Result<(),
 }
 
 fn timeout_objects_keep_a_timeout_from_existing_entries_unless_it_is_named() -> Result<(), Failed> {
-    if !fixture::has("nft") {
-        return fixture::skip("timeout_objects", "no nft");
-    }
+    crate::needs!("nft");
     let script = "table ip t { ct timeout u { protocol udp; policy = { replied : 7 }; }; }";
     fixture::run("nft", &[script])?;
     let long = stream(1, 115);
@@ -165,6 +163,7 @@ fn timeout_objects_keep_a_timeout_from_existing_entries_unless_it_is_named() -> 
 }
 
 fn a_key_that_cannot_be_written_shortens_nothing() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
     let long = stream(1, 115);
     flows::create([&long])?;
     let gateway = Gateway::new()?;
@@ -186,6 +185,7 @@ fn a_key_that_cannot_be_written_shortens_nothing() -> Result<(), Failed> {
 }
 
 fn a_read_only_proc_sys_is_a_status_and_rules_work() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
     let long = stream(1, 115);
     flows::create([&long, &flow(Protocol::UDP, "10.0.0.1:2", "192.0.2.1:123")])?;
     let gateway = Gateway::new()?;
