@@ -103,7 +103,7 @@ impl Apply<'_> {
         } else {
             running.act(judge, &header)?;
         }
-        running.finish()
+        Ok(running.finish())
     }
 
     fn longest_window(&self) -> Seconds {
@@ -180,10 +180,20 @@ impl Running<'_> {
         self.report.timings.sysctl_ms = milliseconds(began);
 
         let began = Instant::now();
-        if later && let Some(looked) = self.look(&judge, Act::Existing, &undo)? {
-            tally.adopt_existing(looked.tally);
-            selected.extend(looked.selected);
-            self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
+        if later {
+            match self.look(&judge, Act::Existing, &undo) {
+                Ok(Some(looked)) => {
+                    tally.adopt_existing(looked.tally);
+                    selected.extend(looked.selected);
+                    self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
+                }
+                Ok(None) => {}
+                // Tunables are written by now, which the report has to tell.
+                Err(error) => self.problem(format!(
+                    "timeouts are not applied to existing entries: {error}: {}",
+                    source_of(&error)
+                )),
+            }
         }
         self.act_on_collected(&judge, &selected, &undo);
         self.report.timings.act_ms = milliseconds(began);
@@ -231,7 +241,10 @@ impl Running<'_> {
         if let Some(sweep) = sweep {
             self.sent.push(sweep.finish());
         }
-        self.note_retimes(judge, streaming.into_iter())?;
+        // What was done is done and has to be told, so this is no error any more.
+        if let Err(error) = self.note_retimes(judge, streaming.into_iter()) {
+            self.problem(format!("{error}: {}", source_of(&error)));
+        }
         let mut settled = match settled {
             Ok(Some(looked)) => Some(looked),
             Ok(None) => {
@@ -256,6 +269,9 @@ impl Running<'_> {
             looked
                 .selected
                 .retain(|flow| judge.action(usize::from(flow.rule)) != Action::Delete);
+            let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only room is lost where this fails.
+            let _ = undo.forget_unsent();
         }
         Ok(settled)
     }
@@ -332,7 +348,7 @@ impl Running<'_> {
         self.report.problems.push(text);
     }
 
-    fn finish(mut self) -> Result<Report, ApplyError> {
+    fn finish(mut self) -> Report {
         let apply = self.apply;
         self.report.rules = result::rules(&self.report.plan, &self.sent);
         for sent in &self.sent {
@@ -343,11 +359,18 @@ impl Running<'_> {
         self.report.count_after = apply.live.count().ok();
         self.report.timings.total_ms = milliseconds(self.started);
         self.report.finished = Some(plan::rfc3339(identity::time_ns()));
-        apply.state.write_audit(apply.run, &self.report)?;
+        // The changes are made: whoever called has to be told of them, recorded or not. Without
+        // this the record reads as that of a run that was killed, which `undo` can undo.
+        if let Err(error) = apply.state.write_audit(apply.run, &self.report) {
+            self.problem(format!(
+                "the run's record is not finished: {error}: {}",
+                source_of(&error)
+            ));
+        }
         if let Err(error) = apply.state.prune(apply.policy.audit) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
-        Ok(self.report)
+        self.report
     }
 }
 

@@ -134,6 +134,15 @@ impl CliError {
     }
 }
 
+/// What was to be shown, where the exit code has more to say: a reader that left keeps nothing
+/// from being told by it.
+pub(super) fn shown(result: Result<(), CliError>) -> Result<(), CliError> {
+    match result {
+        Err(error) if error.code == 0 => Ok(()),
+        result => result,
+    }
+}
+
 impl From<crate::config::ConfigError> for CliError {
     fn from(error: crate::config::ConfigError) -> Self {
         use crate::config::ConfigError;

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use error::shown;
 pub use error::{CliError, Outcome};
 
 /// Runs the command line and says how it went; everything that is printed is printed here.

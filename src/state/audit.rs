@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::policy::AuditKeep;
 use crate::report::Report;
 
-use super::{State, StateError, replace};
+use super::{HALF_WRITTEN, State, StateError, replace};
 
 /// Names a run: its start in UTC and its process, as `20261122T091500.123Z-4711`; sorts by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,11 +120,15 @@ impl State {
         Ok(runs)
     }
 
-    /// Removes the oldest runs until both limits hold; the newest always stays.
+    /// Removes the oldest runs until both limits hold; the newest always stays. What killed runs
+    /// left half written goes too, so the lock must be held.
     ///
     /// # Errors
     /// Where a file cannot be removed.
     pub fn prune(&self, keep: AuditKeep) -> Result<(), StateError> {
+        for directory in [self.directory.clone(), self.audit_directory()] {
+            remove_half_written(&directory).map_err(StateError::file("tidy", &directory))?;
+        }
         let mut bytes = 0_u64;
         for (index, run) in (0_u64..).zip(self.runs()?) {
             let files = [
@@ -151,6 +155,18 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn remove_half_written(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b".") && name.ends_with(HALF_WRITTEN.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

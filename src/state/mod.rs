@@ -140,13 +140,16 @@ impl State {
     }
 }
 
+/// How the name of a file ends that is not written to its end, before it is renamed.
+const HALF_WRITTEN: &str = ".tmp";
+
 /// Replaces a file whole: a reader sees the old or the new content, never a part.
 fn replace(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".")
-            .suffix(".tmp")
+            .suffix(HALF_WRITTEN)
             .tempfile_in(directory)?;
         io::Write::write_all(&mut file, content)?;
         file.as_file().sync_all()?;

@@ -27,6 +27,8 @@ pub struct UndoWriter {
     sent: BufWriter<File>,
     end: u64,
     scratch: Vec<u8>,
+    /// A delete was handed over, or was about to be.
+    sends: bool,
 }
 
 /// The rule of a frame whose claim is not settled yet.
@@ -69,12 +71,16 @@ impl UndoWriter {
     /// # Errors
     /// Where they cannot be written; then the batch may not be sent.
     pub fn append_sent(&mut self, frames: &[u8]) -> io::Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
         self.flows.write_all(frames)?;
         let mut rest = frames;
         while let Some((head, after)) = rest.split_first_chunk::<FRAME>() {
             let (length, _, rule) = head_fields(*head);
             self.scratch.clear();
             mark(&mut self.scratch, self.end, rule);
+            self.sends = true;
             self.sent.write_all(&self.scratch)?;
             self.end += (FRAME + length) as u64;
             rest = after.get(length..).unwrap_or_default();
@@ -87,8 +93,32 @@ impl UndoWriter {
     /// # Errors
     /// Where that cannot be written; then the batch may not be sent.
     pub fn mark_sent(&mut self, marks: &[u8]) -> io::Result<()> {
+        // Timers alone need no record, so they go out also where none can be written.
+        if marks.is_empty() {
+            return Ok(());
+        }
+        self.sends = true;
         self.sent.write_all(marks)?;
         self.flush()
+    }
+
+    /// Gives back the room of kept messages if none of them will be sent; where any delete was
+    /// handed over, all are kept.
+    ///
+    /// # Errors
+    /// Where the file cannot be emptied.
+    pub fn forget_unsent(&mut self) -> io::Result<()> {
+        if self.sends {
+            return Ok(());
+        }
+        let mut file = self.flows.get_ref().try_clone()?;
+        file.set_len(0)?;
+        file.rewind()?;
+        // Taken apart, or what is buffered would still be written.
+        let full = std::mem::replace(&mut self.flows, BufWriter::with_capacity(BUFFER, file));
+        drop(full.into_parts());
+        self.end = 0;
+        Ok(())
     }
 
     /// Hands everything to the kernel: from here on it outlives this process. No fsync, since the
@@ -210,6 +240,7 @@ impl State {
             sent: BufWriter::with_capacity(BUFFER, create(self.undo_sent_path(run))?),
             end: 0,
             scratch: Vec::new(),
+            sends: false,
         })
     }
 
@@ -298,6 +329,25 @@ mod tests {
             (b"first".to_vec(), 2, 8),
         ];
         assert_eq!(read(&state, &run), expected);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_forgotten_where_nothing_was() {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        let run = RunName::new(0, 1);
+        let mut writer = state.undo_writer(&run).unwrap();
+        writer.keep(b"never sent", 1).unwrap();
+        writer.forget_unsent().unwrap();
+        let mut frames = Vec::new();
+        frame(&mut frames, b"streamed", 4, 7);
+        writer.append_sent(&frames).unwrap();
+        writer.keep(b"not sent yet", 1).unwrap();
+        writer.forget_unsent().unwrap();
+        writer.append_sent(&frames).unwrap();
+        let streamed = (b"streamed".to_vec(), 4, 7);
+        assert_eq!(read(&state, &run), [streamed.clone(), streamed]);
     }
 
     #[test]

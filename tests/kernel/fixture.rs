@@ -27,8 +27,9 @@ fn tool(program: &str) -> Command {
 
 /// Whether a program is there to judge.
 pub(crate) fn has(program: &str) -> bool {
+    // The word that every one of them knows.
     tool(program)
-        .arg("--version")
+        .arg("-V")
         .output()
         .is_ok_and(|output| output.status.success())
 }
@@ -101,3 +102,18 @@ pub(crate) fn same_keys(seen: &[FlowKey], wanted: &[FlowKey]) -> Result<(), Fail
     )
     .into())
 }
+
+/// Sets a tunable of this namespace.
+pub(crate) fn write_tunable(name: &str, value: u64) -> Result<(), Failed> {
+    use conntidy::kernel::sysctl::{LiveTunables, Tunables};
+    Ok(LiveTunables.write(name, &value.to_string())?)
+}
+
+/// A tunable of this namespace.
+pub(crate) fn read_tunable(name: &str) -> Result<u64, Failed> {
+    use conntidy::kernel::sysctl::{LiveTunables, Tunables};
+    Ok(LiveTunables.read(name)?.parse()?)
+}
+
+/// Starts a program that has no capability whoever runs it.
+pub(crate) const NO_PRIVILEGE: [&str; 3] = ["setpriv", "--bounding-set=-all", "--"];

@@ -3,18 +3,27 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "every trial has one signature")]
 
+mod budgets;
 mod capture;
+mod command;
+mod doctor;
 mod dump;
 mod fixture;
 mod flows;
+mod gateway;
 mod header;
 mod namespace;
 mod oracle;
+mod proof;
+mod rails;
 mod rebuild;
+mod records;
 mod rehearse;
 mod round_trip;
 mod snapshot;
 mod sweep;
+mod timeouts;
+mod undoing;
 
 use std::process::ExitCode;
 
@@ -36,20 +45,40 @@ macro_rules! trials {
     };
 }
 
+/// Skips the test where a tool is missing.
+#[macro_export]
+macro_rules! needs {
+    ($($tool:literal),*) => {
+        for tool in [$($tool),*] {
+            if !$crate::fixture::has(tool) {
+                return $crate::fixture::skip(module_path!(), &format!("no {tool}"));
+            }
+        }
+    };
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before libtest-mimic starts threads: a user namespace is made by a single thread only.
     let refusal = private().err();
     let trials = [
+        budgets::all(),
         capture::all(),
+        command::all(),
+        doctor::all(),
         dump::all(),
         header::all(),
         namespace::all(),
+        proof::all(),
+        rails::all(),
         rebuild::all(),
+        records::all(),
         rehearse::all(),
         round_trip::all(),
         snapshot::all(),
         sweep::all(),
+        timeouts::all(),
+        undoing::all(),
     ]
     .into_iter()
     .flatten()

@@ -8,7 +8,7 @@ use crate::apply::{Apply, ApplyError};
 use crate::cli::args::{Common, NetnsArg, Output, PolicySource};
 use crate::cli::live::{self, Told};
 use crate::cli::render;
-use crate::cli::{CliError, Outcome, policy};
+use crate::cli::{CliError, Outcome, policy, shown};
 use crate::observe::Observe;
 use crate::plan::{Options, Resize};
 use crate::policy::{Members, Policy};
@@ -86,15 +86,19 @@ fn apply(
     }
     .run()?;
     drop(told);
-    match args.output {
+    shown(print(common, args.output, &report))?;
+    Ok(outcome(&report))
+}
+
+fn print(common: &Common, output: Output, report: &Report) -> Result<(), CliError> {
+    match output {
         Output::Text => {
             let mut stdout = anstream::stdout().lock();
-            render::report::write(&mut stdout, &report, common.verbose > 0)?;
-            stdout.flush()?;
+            render::report::write(&mut stdout, report, common.verbose > 0)?;
+            Ok(stdout.flush()?)
         }
-        Output::Json => render::json(&report)?,
+        Output::Json => render::json(report),
     }
-    Ok(outcome(&report))
 }
 
 /// What a report means for the exit code.

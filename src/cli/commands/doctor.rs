@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::args::{Common, NetnsArg, Output};
 use crate::cli::render;
-use crate::cli::{CliError, Outcome, live, terminal};
+use crate::cli::{CliError, Outcome, live, shown, terminal};
 use crate::doctor::{self, Diagnosis, Finding, Verdict, probe};
 
 /// Arguments of `conntidy doctor`.
@@ -43,10 +43,10 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<Outcome, CliErro
         if args.probe {
             diagnosis.add(probe::probe());
         }
-        match args.output {
-            Output::Text => text(common, &diagnosis)?,
-            Output::Json => render::json(&diagnosis)?,
-        }
+        shown(match args.output {
+            Output::Text => text(common, &diagnosis),
+            Output::Json => render::json(&diagnosis),
+        })?;
         if diagnosis.ready {
             Ok(Outcome::default())
         } else {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::args::{Common, NetnsArg, Output, PolicySource};
 use crate::cli::live::{self, Told};
 use crate::cli::render;
-use crate::cli::{CliError, Outcome, policy};
+use crate::cli::{CliError, Outcome, policy, shown};
 use crate::history::History;
 use crate::kernel::recorded::Recorded;
 use crate::observe::{Header, Observe};
@@ -114,7 +114,7 @@ fn one(
     let judge = Judge::new(policy, &members, header, options);
     let plan = plan::plan(source, &judge, options, &|seen| told.tell(seen))?;
     drop(told);
-    print(common, args.output, &plan)?;
+    shown(print(common, args.output, &plan))?;
     Ok(Outcome {
         differences: args.detailed_exitcode && !plan.summary.is_empty(),
         refused: args.fail_on == Some(FailOn::Refused) && plan.summary.refused > 0,

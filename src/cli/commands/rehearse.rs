@@ -18,7 +18,7 @@ use crate::cli::render::{
     self,
     number::{counted, grouped},
 };
-use crate::cli::{CliError, Outcome, policy};
+use crate::cli::{CliError, Outcome, policy, shown};
 use crate::kernel::recorded::Recorded;
 use crate::kernel::{Live, namespace};
 use crate::observe::Observe;
@@ -96,10 +96,10 @@ pub(super) fn run(common: &Common, args: &RehearseArgs) -> Result<Outcome, CliEr
     // Before any thread exists.
     namespace::private()?;
     let rehearsal = rehearse(common, &policy, &members, &original, scratch.path())?;
-    match args.output {
-        Output::Text => text(common, &policy, &rehearsal)?,
-        Output::Json => render::json(&rehearsal)?,
-    }
+    shown(match args.output {
+        Output::Text => text(common, &policy, &rehearsal),
+        Output::Json => render::json(&rehearsal),
+    })?;
     Ok(outcome(&rehearsal.report))
 }
 

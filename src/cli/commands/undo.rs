@@ -9,7 +9,7 @@ use crate::cli::render::{
     self,
     number::{counted, grouped},
 };
-use crate::cli::{CliError, Outcome, live};
+use crate::cli::{CliError, Outcome, live, shown};
 use crate::kernel::identity;
 use crate::observe::Header;
 use crate::report::{Report, TunableOutcome, Undone};
@@ -83,10 +83,10 @@ fn undo(state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
         undo.flows()?
     };
     let undone = report.undone.clone().unwrap_or_default();
-    match args.output {
-        Output::Text => text(&run, &undone, args.sysctl)?,
-        Output::Json => render::json(&report)?,
-    }
+    shown(match args.output {
+        Output::Text => text(&run, &undone, args.sysctl),
+        Output::Json => render::json(&report),
+    })?;
     let failed = |outcome| undone.sysctl.iter().any(|result| result.outcome == outcome);
     Ok(Outcome {
         incomplete: undone.failed + undone.unknown + undone.no_room > 0

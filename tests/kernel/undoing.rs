@@ -1,0 +1,177 @@
+//! What `undo` brings back, and what it says of the rest.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use conntidy::flow::protocol::tcp;
+use conntidy::flow::{Flow, Protocol, Status};
+use libtest_mimic::Failed;
+
+use crate::fixture::{self, read_tunable, write_tunable};
+use crate::flows::{self, flow, in_state, translated};
+use crate::gateway::{Gateway, assured, is_about, lasting, left, result};
+
+crate::trials!(
+    entries_come_back_with_translation_mark_zone_and_the_time_that_is_left,
+    what_is_there_taken_or_expired_is_counted_and_not_made,
+    the_rules_of_an_undone_run_are_on_hold_until_released,
+    tunables_are_put_back_where_nobody_else_has_written_them,
+    a_run_is_undone_once_and_listed_as_such,
+    an_unknown_run_is_no_run,
+);
+
+const DELETE: &str = r#"
+    [limits]
+    delete = "100%"
+    [rules.all]
+    match = { protocol = ["tcp", "udp", "icmp"] }
+    action = "delete"
+    allow-assured = true
+    budget = { count = 1000 }
+"#;
+
+/// Deleted by [`DELETE`]: translated both ways, both families, zoned, marked, a ping.
+fn varied() -> Vec<Flow> {
+    let masqueraded = translated(
+        flow(Protocol::TCP, "10.0.0.1:1001", "192.0.2.1:443"),
+        "192.0.2.1:443",
+        "203.0.113.1:40001",
+    );
+    let forwarded = translated(
+        flow(Protocol::UDP, "198.51.100.1:1002", "203.0.113.1:53"),
+        "10.0.0.53:5353",
+        "198.51.100.1:1002",
+    );
+    let six = flow(Protocol::TCP, "[fd00::1]:1003", "[2001:db8::1]:443");
+    let mut zoned = flow(Protocol::UDP, "10.0.0.1:1004", "192.0.2.1:53");
+    (zoned.zone_orig, zoned.zone_reply) = (7, 7);
+    zoned.mark = 0xbeef;
+    zoned.present |= conntidy::flow::Present::MARK;
+    vec![
+        assured(lasting(in_state(masqueraded, tcp::ESTABLISHED), 400_000)),
+        assured(lasting(forwarded, 110)),
+        lasting(in_state(six, tcp::SYN_RECV), 55),
+        lasting(zoned, 25),
+        flows::icmp("10.0.0.1", "192.0.2.1", 8, 0, 7),
+    ]
+}
+
+fn entries_come_back_with_translation_mark_zone_and_the_time_that_is_left() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let before = fixture::table()?;
+    let has = |bit| before.iter().any(|(flow, _)| flow.status.contains(bit));
+    assert!(has(Status::SRC_NAT) && has(Status::DST_NAT));
+    let gateway = Gateway::new()?;
+    let report = gateway.apply(DELETE)?;
+    assert_eq!(result(&report, "all").done, 5);
+    assert!(fixture::keys()?.is_empty());
+    sleep(Duration::from_secs(2));
+    let undone = gateway.undo(&report.run)?;
+    assert_eq!((undone.created, undone.failed, undone.unknown), (5, 0, 0));
+    let after = fixture::table()?;
+    assert_eq!(after.len(), 5);
+    for ((old, _), (new, _)) in before.iter().zip(&after) {
+        assert_eq!(new.key(), old.key());
+        assert_eq!(new.reply, old.reply);
+        assert_eq!(new.status, old.status, "{}", old.key());
+        assert_eq!((new.mark, new.state), (old.mark, old.state));
+        assert_eq!(
+            (new.zone_orig, new.zone_reply),
+            (old.zone_orig, old.zone_reply)
+        );
+        is_about(Some(new.timeout), old.timeout - 2)?;
+    }
+    Ok(())
+}
+
+fn what_is_there_taken_or_expired_is_counted_and_not_made() -> Result<(), Failed> {
+    let make = |port: u16, seconds| {
+        let one = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+        lasting(one, seconds)
+    };
+    let (back, taken, short, normal) = (make(1, 100), make(2, 100), make(3, 2), make(4, 100));
+    flows::create([&back, &taken, &short, &normal])?;
+    let gateway = Gateway::new()?;
+    let report = gateway.apply(DELETE)?;
+    assert_eq!(result(&report, "all").done, 4);
+    // Its own packet came first; to another a connection of the other side has its tuple.
+    let mut opposite = taken;
+    std::mem::swap(&mut opposite.orig, &mut opposite.reply);
+    opposite.orig = taken.orig.inverse(Protocol::UDP);
+    opposite.reply = taken.orig;
+    flows::create([&lasting(back, 33), &opposite])?;
+    sleep(Duration::from_millis(2_100));
+    let undone = gateway.undo(&report.run)?;
+    assert_eq!(
+        (undone.created, undone.there, undone.taken, undone.expired),
+        (1, 1, 1, 1)
+    );
+    is_about(left(&back)?, 31)?;
+    assert!(left(&normal)?.is_some() && left(&short)?.is_none());
+    assert!(left(&opposite)?.is_some());
+    Ok(())
+}
+
+fn the_rules_of_an_undone_run_are_on_hold_until_released() -> Result<(), Failed> {
+    let dns = flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53");
+    flows::create([&dns])?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    let undone = gateway.run(&["undo"])?.exits(0)?;
+    assert!(undone.out.contains("--release all"), "{}", undone.out);
+    let held = gateway.run_apply(DELETE)?.exits(3)?.document()?;
+    assert_eq!(held["plan"]["rules"][0]["refused"]["kind"], "on-hold");
+    assert!(left(&dns)?.is_some());
+    let plan = gateway.plan(DELETE)?;
+    assert_eq!(plan.summary.refused, 1, "plan knows of it too");
+    let wrong = ["apply", "-p", "policy.toml", "--release", "al"];
+    let wrong = gateway.run(&wrong)?.exits(64)?;
+    assert!(wrong.err.contains("on hold: all"), "{}", wrong.err);
+    assert!(left(&dns)?.is_some());
+    let release = ["apply", "-p", "policy.toml", "--release", "all"];
+    gateway.run(&release)?.exits(0)?;
+    assert!(left(&dns)?.is_none());
+    Ok(())
+}
+
+fn tunables_are_put_back_where_nobody_else_has_written_them() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    gateway
+        .run_apply("[timeouts]\nicmp = 11\nudp.stream = 61\n[sysctl]\nnf_conntrack_acct = true\n")?
+        .exits(0)?;
+    write_tunable("nf_conntrack_icmp_timeout", 12)?;
+    let report = gateway
+        .run(&["undo", "--sysctl", "-o", "json"])?
+        .exits(0)?
+        .document()?;
+    let undone = &report["undone"];
+    assert_eq!(undone["sysctl"].as_array().map(Vec::len), Some(2));
+    assert_eq!(undone["sysctl_left"]["nf_conntrack_icmp_timeout"], "12");
+    assert_eq!(read_tunable("nf_conntrack_udp_timeout_stream")?, 120);
+    assert_eq!(read_tunable("nf_conntrack_acct")?, 0);
+    assert_eq!(read_tunable("nf_conntrack_icmp_timeout")?, 12);
+    Ok(())
+}
+
+fn a_run_is_undone_once_and_listed_as_such() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    gateway.run(&["undo"])?.exits(0)?;
+    let again = gateway.run(&["undo"])?.exits(0)?;
+    assert!(again.out.contains("5  there again"), "{}", again.out);
+    assert_eq!(fixture::keys()?.len(), 5);
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    assert_eq!(list.out.lines().count(), 1);
+    assert!(list.out.contains("5 deleted   undone"), "{}", list.out);
+    Ok(())
+}
+
+fn an_unknown_run_is_no_run() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    for arguments in [&["undo"][..], &["undo", "20200101T000000.000Z-1"]] {
+        gateway.run(arguments)?.exits(1)?;
+    }
+    assert!(!gateway.state_root().exists(), "asking makes nothing");
+    Ok(())
+}
