@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::Header;
-use crate::plan::{Plan, rfc3339};
+use crate::plan::{Plan, TunableState, TunableStep, rfc3339};
 
 /// `schema` of a report document.
 pub const SCHEMA: &str = "conntidy.report/1";
@@ -176,6 +176,12 @@ impl Report {
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         !self.problems.is_empty()
+            || self.plan.sysctl.iter().any(|step| {
+                matches!(
+                    step.state,
+                    TunableState::NotWritable | TunableState::Unreadable
+                )
+            })
             || self
                 .sysctl
                 .iter()
@@ -194,9 +200,10 @@ impl Report {
             .any(|result| result.outcome == TunableOutcome::Disagrees)
     }
 
-    /// A rule was refused by a rail.
+    /// A rule, or a tunable's value, was refused by a rail.
     #[must_use]
     pub fn has_refusals(&self) -> bool {
-        self.plan.summary.refused > 0
+        let refused = |step: &TunableStep| step.state == TunableState::Refused;
+        self.plan.summary.refused > 0 || self.plan.sysctl.iter().any(refused)
     }
 }

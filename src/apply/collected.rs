@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::sink::Undo;
 use super::{Running, source_of};
-use crate::flow::{FlowKey, Status};
+use crate::flow::FlowKey;
 use crate::kernel::sweep::Outgoing;
 use crate::kernel::{Change, Feeder, Sweep};
 use crate::observe::{Observe, Record};
@@ -110,26 +110,21 @@ impl Running<'_> {
             let Some(selected) = wanted.get(&flow.key()) else {
                 return;
             };
-            let Action::Expire { grace } = judge.action(usize::from(selected.rule)) else {
-                return;
-            };
-            let longer = flow
-                .remaining()
-                .is_some_and(|left| u64::from(left) > grace.0);
-            let fixed = flow.status.contains(Status::FIXED_TIMEOUT);
-            if flow.id() == Some(selected.id) && longer && !fixed && !flow.is_offloaded() {
+            // It may have been refreshed, established or protected since.
+            if flow.id() == Some(selected.id) && judge.still_selects(selected.rule, record) {
                 set_timer(&mut feeder, judge, selected.rule, selected.key);
             }
         };
-        self.apply
-            .live
-            .dump(&mut [&mut visit])
-            .map(drop)
-            .map_err(|error| {
-                format!(
-                    "timers could not all be set, since the table could not be read again: {error}"
-                )
-            })
+        match self.apply.live.dump(&mut [&mut visit]) {
+            Ok(dumped) if dumped.resized => Err(
+                "the hash was resized while the table was read again: some timers may not be set"
+                    .to_owned(),
+            ),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!(
+                "timers could not all be set, since the table could not be read again: {error}"
+            )),
+        }
     }
 }
 

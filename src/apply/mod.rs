@@ -72,7 +72,8 @@ impl Apply<'_> {
     /// change.
     ///
     /// # Errors
-    /// Where nothing can be seen, or state cannot be kept: nothing was changed then.
+    /// Where nothing can be seen, or state cannot be kept: nothing was changed then. What goes wrong
+    /// after the first change is told in the report.
     pub fn run(mut self) -> Result<Report, ApplyError> {
         let started = Instant::now();
         let mut header = std::mem::take(&mut self.header);
@@ -86,6 +87,13 @@ impl Apply<'_> {
             .prune(header.uptime_ns, self.longest_window());
         self.state.remember(&memory)?;
         let members = plan::members(self.policy, self.members, &header);
+        // What this run may set while it still looks must not look idle when it is seen again: a
+        // dump can show an entry twice, or be repeated.
+        let streamed = Judge::new(self.policy, &members, &header, &self.options).streamed_timers();
+        for (governing, seconds) in streamed {
+            let now = header.uptime_ns;
+            header.history.record_retime(governing, now, seconds);
+        }
         let judge = Judge::new(self.policy, &members, &header, &self.options);
         let nothing = Tally::new(&judge, Act::All);
         let plan = plan::build(&judge, &self.options, &nothing, Dumped::default());
@@ -177,6 +185,10 @@ impl Running<'_> {
 
         let began = Instant::now();
         self.write_tunables(&mut judge);
+        // A run that is killed from here on has told what it wrote.
+        if let Err(error) = apply.state.write_audit(apply.run, &self.report) {
+            self.problem(format!("{error}: {}", source_of(&error)));
+        }
         self.report.timings.sysctl_ms = milliseconds(began);
 
         let began = Instant::now();
@@ -185,7 +197,6 @@ impl Running<'_> {
                 Ok(Some(looked)) => {
                     tally.adopt_existing(looked.tally);
                     selected.extend(looked.selected);
-                    self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
                 }
                 Ok(None) => {}
                 // Tunables are written by now, which the report has to tell.
@@ -194,6 +205,7 @@ impl Running<'_> {
                     source_of(&error)
                 )),
             }
+            self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
         }
         self.act_on_collected(&judge, &selected, &undo);
         self.report.timings.act_ms = milliseconds(began);
@@ -213,49 +225,64 @@ impl Running<'_> {
         let streaming: Vec<usize> = rules
             .filter(|&rule| judge.streams(rule) && act.concerns(rule, apply.policy.rules.len()))
             .collect();
-        self.note_retimes(judge, streaming.iter().copied())?;
-        let sweep = if streaming.is_empty() {
-            None
-        } else {
+        let before = self.memory.history.clone();
+        let streams = !streaming.is_empty();
+        if streams {
+            self.note_retimes(judge, streaming.iter().copied())?;
+        }
+        let mut sweep = if streams {
             let undo = Arc::clone(undo);
             let hook = move |batch: &Outgoing<'_>| {
                 let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
                 undo.append_sent(batch.record)
             };
             self.sweep(Box::new(hook))
+        } else {
+            None
         };
+        let mut streamed = Sent::default();
         let mut settled = Ok(None);
         for _ in 0..DUMP_TRIES {
-            match dump(apply, judge, act, undo, sweep.as_ref(), self.started) {
+            let looked = dump(apply, judge, act, undo, sweep.as_ref(), self.started);
+            // What a dump did not settle cannot be relied on: from then on nothing acts meanwhile.
+            if let Some(sweep) = sweep.take() {
+                streamed = sweep.finish();
+            }
+            match looked {
                 Ok(looked) if looked.dumped.resized => {}
-                Ok(looked) => {
-                    settled = Ok(Some(looked));
-                    break;
-                }
-                Err(error) => {
-                    settled = Err(error);
+                looked => {
+                    settled = looked.map(Some);
                     break;
                 }
             }
         }
-        if let Some(sweep) = sweep {
-            self.sent.push(sweep.finish());
-        }
+        // Only timers that were set can make an entry look idle.
+        self.memory.history = before;
+        let set = streaming
+            .into_iter()
+            .filter(|&rule| u32::try_from(rule).is_ok_and(|tag| streamed.count(tag).total() > 0));
         // What was done is done and has to be told, so this is no error any more.
-        if let Err(error) = self.note_retimes(judge, streaming.into_iter()) {
+        if streams && let Err(error) = self.note_retimes(judge, set) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
+        let made = streamed.total().done;
+        self.sent.push(streamed);
         let mut settled = match settled {
             Ok(Some(looked)) => Some(looked),
             Ok(None) => {
                 let tries = DUMP_TRIES;
-                self.problem(PlanError::Unsettled { tries }.to_string());
+                self.problem(format!(
+                    "{}{}",
+                    PlanError::Unsettled { tries },
+                    already(made)
+                ));
                 None
             }
             Err(error) => {
                 let cause = source_of(&error);
                 self.problem(format!(
-                    "the table could not be read to its end, so no rule acts: {error}: {cause}"
+                    "the table could not be read to its end, so no rule acts: {error}: {cause}{}",
+                    already(made)
                 ));
                 None
             }
@@ -299,20 +326,17 @@ impl Running<'_> {
         rules: impl Iterator<Item = usize>,
     ) -> Result<(), ApplyError> {
         let now = self.uptime_ns();
-        let mut noted = false;
-        for rule in rules {
+        let own = 0..self.apply.policy.rules.len();
+        // A timer set to the very timeout in force looks like one that a packet has just set.
+        for rule in rules.filter(|rule| own.contains(rule)) {
             if let Action::Expire { grace } = judge.action(rule) {
                 let seconds = u32::try_from(grace.0).unwrap_or(u32::MAX);
                 for governing in judge.governing(rule) {
                     self.memory.history.record_retime(governing, now, seconds);
-                    noted = true;
                 }
             }
         }
-        if noted {
-            self.apply.state.remember(&self.memory)?;
-        }
-        Ok(())
+        Ok(self.apply.state.remember(&self.memory)?)
     }
 
     fn write_tunables(&mut self, judge: &mut Judge<'_>) {
@@ -324,10 +348,8 @@ impl Running<'_> {
                 judge.refuse_existing(&result.name);
             }
             let value = result.after.as_deref().and_then(|text| text.parse().ok());
-            let known = crate::tunable::find(&result.name);
             if let Some(value) = value
-                && known
-                    .is_some_and(|known| matches!(known.home, crate::tunable::Home::Timeouts(_)))
+                && crate::tunable::is_timeout(&result.name)
             {
                 self.memory.history.record_timeout(&result.name, now, value);
             }
@@ -407,6 +429,14 @@ fn dump(
         selected,
         error: error.or(second_error),
     })
+}
+
+/// What streaming rules had done before a dump failed.
+fn already(made: u64) -> String {
+    match made {
+        0 => String::new(),
+        made => format!("; {made} changes of streaming rules had been made by then"),
+    }
 }
 
 /// The causes of an error, in a row.

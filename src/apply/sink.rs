@@ -55,6 +55,10 @@ impl<'s, 'p> ActSink<'s, 'p> {
 }
 
 impl Sink for ActSink<'_, '_> {
+    fn streams(&self) -> bool {
+        self.feeder.is_some()
+    }
+
     fn now(&mut self, rule: u16, record: &Record<'_>) {
         let at_ms = self.at_ms();
         let Some(feeder) = &mut self.feeder else {

@@ -7,24 +7,30 @@ use super::args::{Common, NetnsArg};
 use super::terminal::Progress;
 use super::{CliError, Outcome};
 use crate::kernel::namespace::{self, NamespaceError};
-use crate::kernel::{Live, session};
+use crate::kernel::{Live, identity, session};
 use crate::observe::Header;
 use crate::state::{self, Lock, State, StateError};
 
-/// The kernel, with the connections of the caller's session.
-pub(super) fn live() -> Live {
-    let ssh = std::env::var("SSH_CONNECTION").ok();
-    Live::new(session::connections(ssh.as_deref()))
-}
-
-/// Runs a command's work in the namespace that it names, else in the present one.
+/// Runs a command's work on the kernel in the namespace that it names, else in the present one.
+///
+/// The session's connections are looked for on both sides: its sockets are here, and a connection
+/// that comes in through the other namespace is an entry there.
 pub(super) fn within(
     netns: &NetnsArg,
-    work: impl FnOnce() -> Result<Outcome, CliError> + Send,
+    work: impl FnOnce(Live) -> Result<Outcome, CliError> + Send,
 ) -> Result<Outcome, CliError> {
+    let ssh = std::env::var("SSH_CONNECTION").ok();
+    let mut connections = session::connections(ssh.as_deref());
     match &netns.netns {
-        None => work(),
-        Some(target) => namespace::within(target, work)?,
+        None => work(Live::new(connections)),
+        Some(target) => namespace::within(target, move || {
+            for connection in session::connections(None) {
+                if !connections.contains(&connection) {
+                    connections.push(connection);
+                }
+            }
+            work(Live::new(connections))
+        })?,
     }
 }
 
@@ -52,6 +58,14 @@ pub(super) fn state_root() -> Result<PathBuf, CliError> {
 /// The state of the namespace that a header describes.
 pub(super) fn state(header: &Header) -> Result<State, CliError> {
     Ok(State::of(&state_root()?, &header.netns))
+}
+
+/// The state of the namespace in which the calling thread is; asks the kernel for nothing else.
+pub(super) fn state_here() -> Result<State, CliError> {
+    let netns = identity::netns().map_err(|error| {
+        CliError::failed("the network namespace cannot be identified").because(error)
+    })?;
+    Ok(State::of(&state_root()?, &netns))
 }
 
 /// Takes the lock of a namespace.

@@ -27,6 +27,10 @@ pub struct History {
     /// When conntidy set the remaining time of entries, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retimes: Vec<Retime>,
+    /// Until when `ct timeout` objects may have existed for a protocol, by its number, nanoseconds
+    /// since boot: entries that were refreshed before may have got their timers from them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ct_timeouts: BTreeMap<u8, CtTimeoutSeen>,
     /// Wall clock minus time since boot, each time it was seen to differ, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clock: Vec<ClockOffset>,
@@ -50,6 +54,15 @@ pub struct Retime {
     pub timeout: String,
     /// The largest remaining time written, seconds.
     pub seconds: u32,
+}
+
+/// `ct timeout` objects of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CtTimeoutSeen {
+    /// The first time at which there were none any more, else the last time at which there were.
+    pub until_ns: u64,
+    /// They were there when last looked for.
+    pub present: bool,
 }
 
 /// Wall clock minus time since boot.

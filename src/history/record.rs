@@ -1,6 +1,6 @@
 //! What a run adds to the history, and how little of it is kept.
 
-use super::{ClockOffset, History, Observation, Retime};
+use super::{ClockOffset, CtTimeoutSeen, History, Observation, Retime};
 use crate::observe::Header;
 use crate::policy::Seconds;
 use crate::tunable::{Governing, Home, TUNABLES};
@@ -20,7 +20,28 @@ impl History {
                 self.record_timeout(tunable.name, header.uptime_ns, value);
             }
         }
+        self.record_ct_timeouts(header);
         self.record_clock(header.time_ns, header.uptime_ns);
+    }
+
+    /// Records for which protocols `ct timeout` objects exist, or existed until now.
+    fn record_ct_timeouts(&mut self, header: &Header) {
+        let Some(protocols) = &header.ct_timeout_protocols else {
+            return;
+        };
+        for (protocol, seen) in &mut self.ct_timeouts {
+            if seen.present {
+                seen.until_ns = header.uptime_ns;
+                seen.present = protocols.contains(protocol);
+            }
+        }
+        for &protocol in protocols {
+            let seen = CtTimeoutSeen {
+                until_ns: header.uptime_ns,
+                present: true,
+            };
+            self.ct_timeouts.insert(protocol, seen);
+        }
     }
 
     /// Records a timeout's value in seconds, read or written at a time since boot.
@@ -85,6 +106,8 @@ impl History {
             }
         }
         self.timeouts.retain(|_, list| !list.is_empty());
+        self.ct_timeouts
+            .retain(|_, seen| seen.present || seen.until_ns >= since);
         self.prune_retimes(now_ns);
         let surplus = self.clock.len().saturating_sub(LONGEST_RECORD);
         self.clock.drain(..surplus);

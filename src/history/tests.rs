@@ -1,6 +1,7 @@
 //! What is recorded, and that forgetting can only prove less.
 
 use super::*;
+use crate::observe::Header;
 use crate::policy::Seconds;
 use crate::tunable::Governing;
 use proptest::prelude::*;
@@ -141,4 +142,24 @@ proptest! {
             prop_assert!(largest(&pruned, since) >= largest(&living, since));
         }
     }
+}
+
+#[test]
+fn objects_that_are_gone_may_have_been_there_until_they_were_missed() {
+    let mut history = History::default();
+    let mut look = |at_ns, protocols: &[u8]| {
+        let header = Header {
+            uptime_ns: at_ns,
+            ct_timeout_protocols: Some(protocols.to_vec()),
+            ..Header::default()
+        };
+        history.record(&header);
+        history.ct_timeouts.get(&6).copied()
+    };
+    let seen = |until_ns, present| Some(CtTimeoutSeen { until_ns, present });
+    assert_eq!(look(10, &[]), None);
+    assert_eq!(look(20, &[6]), seen(20, true));
+    assert_eq!(look(30, &[6]), seen(30, true));
+    assert_eq!(look(40, &[]), seen(40, false));
+    assert_eq!(look(50, &[]), seen(40, false));
 }

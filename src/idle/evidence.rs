@@ -34,11 +34,14 @@ pub struct Evidence {
     clock: Clock,
     /// Protocols with `ct timeout` objects, a bit each; `None` where it is not known.
     ct_timeouts: Option<[u64; 4]>,
+    /// Until when protocols had such objects.
+    ct_timeouts_until: Vec<(u8, u64)>,
     timers: Vec<Timer>,
     /// Index into `timers` by protocol class and state or status.
     slots: Box<[Option<u8>]>,
-    /// TCP's caps, lower and higher; `None` where one could not be read.
-    caps: Option<(u64, u64)>,
+    /// Every value that TCP's caps are known to have had in this boot, ascending: a timer may still
+    /// run that an earlier value set. `None` where one could not be read now.
+    caps: Option<Box<[u64]>>,
 }
 
 /// An idle time to test for, prepared for all timeouts.
@@ -48,6 +51,8 @@ pub struct Window {
     ignore_ct_timeout: bool,
     /// The lowest value of each timer within the window, where the history reaches back.
     lowest: Box<[Option<u64>]>,
+    /// Protocols that may have had `ct timeout` objects within the window.
+    had_ct_timeout: Box<[u8]>,
 }
 
 impl Evidence {
@@ -70,10 +75,6 @@ impl Evidence {
                 });
             slots[slot] = u8::try_from(index).ok();
         }
-        let caps = header
-            .number("nf_conntrack_tcp_timeout_max_retrans")
-            .zip(header.number("nf_conntrack_tcp_timeout_unacknowledged"))
-            .map(|(a, b)| (a.min(b), a.max(b)));
         Self {
             uptime_ns: header.uptime_ns,
             clock: Clock::new(header.time_ns, header.uptime_ns, &header.history),
@@ -84,9 +85,23 @@ impl Evidence {
                 }
                 bits
             }),
+            ct_timeouts_until: header
+                .history
+                .ct_timeouts
+                .iter()
+                .map(|(protocol, seen)| {
+                    // Those that are gone now may have been there until now.
+                    let until = if seen.present {
+                        header.uptime_ns
+                    } else {
+                        seen.until_ns
+                    };
+                    (*protocol, until)
+                })
+                .collect(),
             timers,
             slots,
-            caps,
+            caps: caps(header),
         }
     }
 
@@ -97,6 +112,12 @@ impl Evidence {
         Window {
             seconds: idle_for.0,
             ignore_ct_timeout,
+            had_ct_timeout: self
+                .ct_timeouts_until
+                .iter()
+                .filter(|(_, until)| since.is_none_or(|since| *until >= since))
+                .map(|(protocol, _)| *protocol)
+                .collect(),
             lowest: self
                 .timers
                 .iter()
@@ -161,7 +182,8 @@ impl Evidence {
         if !window.ignore_ct_timeout {
             let bits = self.ct_timeouts.as_ref().ok_or(Doubt::CtTimeoutUnread)?;
             let number = flow.protocol.0;
-            if bits[usize::from(number >> 6)] >> (number & 63) & 1 == 1 {
+            let there = bits[usize::from(number >> 6)] >> (number & 63) & 1 == 1;
+            if there || window.had_ct_timeout.contains(&number) {
                 return Err(Doubt::CtTimeout);
             }
         }
@@ -216,13 +238,15 @@ impl Evidence {
         if flow.is_closed() {
             return Ok(());
         }
-        let (lower, higher) = self.caps.ok_or(Doubt::Unread(
+        let caps = self.caps.as_ref().ok_or(Doubt::Unread(
             "nf_conntrack_tcp_timeout_max_retrans or _unacknowledged",
         ))?;
         let established = flow.state() == Some(tcp::ESTABLISHED);
-        if !established && timeout <= lower {
+        // In other states a cap governs only where it is below the state's timeout.
+        let below = caps.partition_point(|&cap| established || cap < timeout);
+        let Some(&cap) = caps[..below].last() else {
             return Ok(());
-        }
+        };
         if established && !status.contains(Status::SEEN_REPLY) {
             return Err(Doubt::Unreplied);
         }
@@ -230,17 +254,28 @@ impl Evidence {
         if !flow.present.contains(Present::TCP_FLAGS) || flags & TCP_FLAG_DATA_UNACKNOWLEDGED != 0 {
             return Err(Doubt::Unacknowledged);
         }
-        // A cap governs only where it is below the state's timeout.
-        let cap = if established || higher < timeout {
-            higher
-        } else {
-            lower
-        };
         if remaining <= cap {
             return Err(Doubt::WithinCap(cap));
         }
         Ok(())
     }
+}
+
+/// The sysctls that cap the timers of TCP.
+const CAPS: [&str; 2] = [
+    "nf_conntrack_tcp_timeout_max_retrans",
+    "nf_conntrack_tcp_timeout_unacknowledged",
+];
+
+fn caps(header: &Header) -> Option<Box<[u64]>> {
+    let mut values = Vec::new();
+    for name in CAPS {
+        values.push(header.number(name)?);
+        let earlier = header.history.timeouts.get(name).into_iter().flatten();
+        values.extend(earlier.map(|seen| u64::from(seen.value)));
+    }
+    values.sort_unstable();
+    Some(values.into_boxed_slice())
 }
 
 /// Where the timer of a flow is found; `None` where a state or status is needed but not known.

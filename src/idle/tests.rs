@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::flow::{Extra, Family, Present, Protocol, Status, Tuple, protocol::tcp};
-use crate::history::{Observation, Retime};
+use crate::history::{CtTimeoutSeen, Observation, Retime};
 use crate::observe::{Header, Reading};
 use crate::policy::Seconds;
 
@@ -319,6 +319,41 @@ fn the_larger_cap_counts_and_an_unread_one_is_a_doubt() {
         idle(&header, &flow, HOUR),
         Idle::Unknown(Doubt::Unread(_))
     ));
+}
+
+#[test]
+fn a_timer_that_an_earlier_cap_set_may_still_run() {
+    let mut header = header();
+    let name = "nf_conntrack_tcp_timeout_max_retrans";
+    for name in [name, "nf_conntrack_tcp_timeout_unacknowledged"] {
+        set(&mut header, name, 60);
+        observed(&mut header, name, &[(HOUR, 300), (UPTIME - 6, 60)]);
+    }
+    let retransmitting = tcp(tcp::ESTABLISHED, 299);
+    assert_eq!(
+        idle(&header, &retransmitting, HOUR),
+        Idle::Unknown(Doubt::WithinCap(300))
+    );
+}
+
+#[test]
+fn objects_that_were_there_within_the_window_leave_a_doubt() {
+    let mut header = header();
+    let seen = |until, present| CtTimeoutSeen {
+        until_ns: until * S,
+        present,
+    };
+    let flow = tcp(tcp::ESTABLISHED, 100_000);
+    let mut with = |seen| {
+        header.history.ct_timeouts.insert(6, seen);
+        idle(&header, &flow, HOUR)
+    };
+    let doubt = Idle::Unknown(Doubt::CtTimeout);
+    assert_eq!(with(seen(UPTIME - HOUR + 1, false)), doubt);
+    // What is not seen now may have gone a moment ago.
+    assert_eq!(with(seen(HOUR, true)), doubt);
+    // Since they went a packet would have brought the sysctl's timeout back.
+    assert_eq!(with(seen(UPTIME - HOUR - 1, false)), Idle::Proven);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Judge<'_> {
             let matched = judged.matches(record);
             let takes = matched == Match::Yes && is_over(table, judged, record)?;
             let verdict = if !takes {
-                why_not(judged, matched).to_owned()
+                why_not(matched).to_owned()
             } else if judged.action == Action::Report {
                 "counts it".to_owned()
             } else if let Some(name) = &claimed_by {
@@ -110,11 +110,15 @@ impl Judge<'_> {
             });
         }
         if claimed_by.is_none()
-            && let Some(verdict) = self.existing(facts, &record.flow)
+            && let Some(verdict) = self.existing(facts, record)
         {
             let index = usize::from(verdict.rule) - self.rules.len();
-            let text = fate_text(self, self.action(usize::from(verdict.rule)), verdict.fate);
-            let name = self.existing[index].name;
+            let existing = &self.existing[index];
+            let text = match existing.refused {
+                Some(_) => "claims it, but is refused".to_owned(),
+                None => fate_text(self, self.action(usize::from(verdict.rule)), verdict.fate),
+            };
+            let name = existing.name;
             outcome = Some(format!("no rule claims it; {name} {text}"));
         }
         Ok(Explanation {
@@ -204,11 +208,10 @@ fn is_over(
     Ok(flows > over.count)
 }
 
-fn why_not(judged: &JudgedRule<'_>, matched: Match) -> &'static str {
+fn why_not(matched: Match) -> &'static str {
     match matched {
         Match::Yes => "does not take it: its group is not over the count",
         Match::Unproven => "does not take it: it looks idle, but that is not proven",
-        Match::No if judged.refused.is_some() => "does not take it: the rule is refused",
         Match::No => "does not take it",
     }
 }
@@ -265,7 +268,9 @@ fn fate_text(judge: &Judge<'_>, action: Action, fate: Fate) -> String {
             }
             Left::Session => keep("it is a connection of this session"),
             Left::Host => keep("it is, or may be, this host's own; see `include-host`"),
-            Left::FixedTimeout => keep("its timer is fixed, or it has none"),
+            Left::FixedTimeout => {
+                keep("its timer is fixed, missing, or set by something else than the sysctl")
+            }
             Left::Grace => {
                 keep("it is assured or established, and the grace is below 2h4m; see `accept-risk`")
             }

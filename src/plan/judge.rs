@@ -27,7 +27,7 @@ pub enum Left {
     Session,
     /// A flow of this host itself, or own addresses are not known.
     Host,
-    /// Timer fixed, or none.
+    /// Timer fixed, none, or set by something else than the sysctl.
     FixedTimeout,
     /// The grace is too short for an assured or established flow.
     Grace,
@@ -83,6 +83,8 @@ pub(super) struct JudgedRule<'a> {
 pub(super) struct Existing<'a> {
     pub(super) name: &'a str,
     pub(super) seconds: u64,
+    /// The highest value that the timeout is known to have had.
+    highest: u64,
     pub(super) refused: Option<Refusal>,
 }
 
@@ -266,8 +268,47 @@ impl<'a> Judge<'a> {
         self.context.evidence.covered_at(flow, rule.idle_for?)
     }
 
+    /// Whether a rule would still change a flow, as it is now.
+    #[must_use]
+    pub fn still_selects(&self, rule: u16, record: &Record<'_>) -> bool {
+        let facts = self.facts(record);
+        match self.rules.get(usize::from(rule)) {
+            Some(judged) => {
+                judged.matches(record) == Match::Yes
+                    && judged.fate(facts, &record.flow) == Fate::Select
+            }
+            None => {
+                self.existing(facts, record)
+                    == Some(Verdict {
+                        rule,
+                        fate: Fate::Select,
+                    })
+            }
+        }
+    }
+
+    /// Timers that rules may set while the dump still runs: what governs them, and the seconds.
+    #[must_use]
+    pub fn streamed_timers(&self) -> Vec<(Governing, u32)> {
+        (0..self.rules.len())
+            .filter(|&rule| self.streams(rule))
+            .filter_map(|rule| match self.action(rule) {
+                Action::Expire { grace } => {
+                    Some((rule, u32::try_from(grace.0).unwrap_or(u32::MAX)))
+                }
+                _ => None,
+            })
+            .flat_map(|(rule, seconds)| {
+                let governing = self.governing(rule);
+                governing.into_iter().map(move |timeout| (timeout, seconds))
+            })
+            .collect()
+    }
+
     /// Which timeout takes a flow that no rule claimed, and what happens to it.
-    pub(super) fn existing(&self, facts: Facts, flow: &Flow) -> Option<Verdict> {
+    pub(super) fn existing(&self, facts: Facts, record: &Record<'_>) -> Option<Verdict> {
+        let flow = &record.flow;
+        let has_helper = record.extra.helper.is_some() || flow.status.contains(Status::HELPER);
         if self.existing.is_empty() {
             return None;
         }
@@ -282,6 +323,9 @@ impl<'a> Judge<'a> {
         }
         let fate = if let Some(left) = facts.kept {
             Fate::Left(left)
+        } else if has_helper || remaining > self.existing[index].highest {
+            // Somebody else set this timer: the helper, a `ct timeout` object, a person.
+            Fate::Left(Left::FixedTimeout)
         } else if facts.host {
             Fate::Left(Left::Host)
         } else {
@@ -343,10 +387,16 @@ impl JudgedRule<'_> {
 
     /// Whether a rule takes the flow, before groups are counted.
     pub(super) fn matches(&self, record: &Record<'_>) -> Match {
-        if self.blind {
-            return Match::No;
-        }
         let grade = Grade::needed(self.action, &record.flow);
+        if self.blind {
+            // Nothing is known of its set, so nobody else may take what it might take.
+            let truth = self.compiled.eval(&record.flow, &record.extra, grade);
+            return if truth == Truth::False {
+                Match::No
+            } else {
+                Match::Yes
+            };
+        }
         match self.compiled.eval(&record.flow, &record.extra, grade) {
             Truth::True => Match::Yes,
             Truth::Unknown
@@ -476,10 +526,22 @@ fn existing<'a>(policy: &'a Policy, header: &Header, options: &Options) -> Vec<E
             Some(Existing {
                 name: &wish.name,
                 seconds,
+                highest: highest(header, &wish.name),
                 refused,
             })
         })
         .collect()
+}
+
+/// The highest value that a timeout is known to have had: now, in this boot's history, or before
+/// anybody changed it.
+fn highest(header: &Header, name: &str) -> u64 {
+    let seen = header.history.timeouts.get(name).into_iter().flatten();
+    seen.map(|observation| u64::from(observation.value))
+        .chain(header.number(name))
+        .chain(crate::policy::timing::kernel_default(name))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Whether `ct timeout` objects may exist for the protocol that a timeout governs.

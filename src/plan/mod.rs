@@ -130,7 +130,7 @@ pub struct LeftCounts {
     pub session: u64,
     /// Flows of this host itself.
     pub host: u64,
-    /// Timer fixed, or none.
+    /// Timer fixed, none, or set by something else than the sysctl.
     pub fixed_timeout: u64,
     /// Assured or established, and the grace is too short for that without `accept-risk`.
     pub grace: u64,

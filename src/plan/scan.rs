@@ -51,6 +51,9 @@ pub struct Step {
 
 /// Takes the flows that are to be changed.
 pub trait Sink: Send {
+    /// Whether it can make changes at once; otherwise every change comes later.
+    fn streams(&self) -> bool;
+
     /// Nothing can refuse this change any more: it may be made now.
     fn now(&mut self, rule: u16, record: &Record<'_>);
 
@@ -66,6 +69,10 @@ pub trait Sink: Send {
 pub(super) struct Count;
 
 impl Sink for Count {
+    fn streams(&self) -> bool {
+        false
+    }
+
     fn now(&mut self, _: u16, _: &Record<'_>) {}
 
     fn later(&mut self, _: bool, _: &Record<'_>) -> Step {
@@ -305,13 +312,14 @@ pub struct Scan<'j, 'p, S> {
 impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
     /// A pass over this kind of work.
     pub fn new(judge: &'j Judge<'p>, act: Act, sink: S) -> Self {
+        let streams = (0..judge.rule_count())
+            .map(|rule| sink.streams() && judge.streams(rule))
+            .collect();
         Self {
             judge,
             tally: Tally::new(judge, act),
             sink,
-            streams: (0..judge.rule_count())
-                .map(|rule| judge.streams(rule))
-                .collect(),
+            streams,
             looks_on: judge.rules.iter().any(JudgedRule::looks_on),
         }
     }
@@ -379,6 +387,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
         let mut facts = None;
         let mut claim = None;
         let mut undo = None;
+        let may_delete = self.tally.act != Act::Existing;
         for (index, judged) in judge.rules.iter().enumerate() {
             if claim.is_some() && !judged.looks_on() {
                 if self.looks_on {
@@ -422,7 +431,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                     if group == NO_GROUP {
                         claim = Some(verdict);
                     } else {
-                        let step = *undo.get_or_insert_with(|| self.sink.later(true, record));
+                        let step = *undo.get_or_insert_with(|| self.sink.later(may_delete, record));
                         let mut selected = self.selected(verdict, record, group, step);
                         selected.flags |= CHAINED;
                         self.tally.pending.push(selected);
@@ -432,7 +441,7 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
         }
         if claim.is_none() && self.tally.act != Act::Rules && !judge.existing.is_empty() {
             let facts = *facts.get_or_insert_with(|| judge.facts(record));
-            claim = judge.existing(facts, &record.flow);
+            claim = judge.existing(facts, record);
         }
         if self.tally.pending.len() == chain_start {
             if let Some(verdict) = claim {

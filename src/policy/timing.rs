@@ -45,6 +45,15 @@ const KERNEL_DEFAULTS: [(&str, u64); 36] = [
     ("net.ipv4.tcp_keepalive_time", 7200),
 ];
 
+/// What the kernel has unless somebody changed it; where versions differ, the largest.
+#[must_use]
+pub fn kernel_default(name: &str) -> Option<u64> {
+    KERNEL_DEFAULTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| *value)
+}
+
 /// Where a number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -89,10 +98,7 @@ impl Timing<'_> {
         if let Some(number) = self.header.and_then(|header| header.number(name)) {
             return Some((number, Origin::Kernel));
         }
-        KERNEL_DEFAULTS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| (*value, Origin::Default))
+        kernel_default(name).map(|value| (value, Origin::Default))
     }
 
     /// Whether a switch will be on; kernels have accounting and timestamps off by default.

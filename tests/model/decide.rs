@@ -102,11 +102,9 @@ pub(crate) fn model(
         .iter()
         .enumerate()
         .map(|(index, rule)| {
-            if refused.contains_key(&index) {
-                vec![false; flows.len()]
-            } else {
-                rule_matches(view, rule, action(policy, rule), flows)
-            }
+            // A refused rule keeps its claims: without its set, all that it may take.
+            let blind = refused.contains_key(&index);
+            rule_matches(view, rule, action(policy, rule), flows, blind)
         })
         .collect();
 
@@ -186,6 +184,7 @@ fn rule_matches(
     rule: &Rule,
     action: Action,
     flows: &[(Flow, Extra<'_>)],
+    blind: bool,
 ) -> Vec<bool> {
     let by_fields: Vec<bool> = flows
         .iter()
@@ -200,7 +199,8 @@ fn rule_matches(
                 certainty,
                 ..view
             };
-            truth::holds(view, &rule.predicate, flow, extra) == Some(true)
+            let truth = truth::holds(view, &rule.predicate, flow, extra);
+            truth == Some(true) || (blind && truth.is_none())
         })
         .collect();
     let Some(over) = rule.over else {

@@ -106,6 +106,12 @@ pub(crate) fn idle_for(view: View<'_>, flow: &Flow, extra: &Extra<'_>, window: u
         if protocols.contains(&flow.protocol.0) {
             return None;
         }
+        // Or it had some until within the window: while they are there, until now.
+        if let Some(seen) = header.history.ct_timeouts.get(&flow.protocol.0)
+            && (seen.present || i128::from(seen.until_ns) >= now - window * SECOND)
+        {
+            return None;
+        }
     }
     if remaining > timeout {
         return None;
@@ -162,23 +168,30 @@ fn tcp_capped(header: &Header, flow: &Flow, timeout: i128) -> bool {
     if state == "TIME_WAIT" || state == "CLOSE" {
         return false;
     }
-    let (Some(retrans), Some(unacknowledged)) = (
-        reading(header, "nf_conntrack_tcp_timeout_max_retrans"),
-        reading(header, "nf_conntrack_tcp_timeout_unacknowledged"),
-    ) else {
-        return true;
-    };
+    let mut caps = Vec::new();
+    for name in [
+        "nf_conntrack_tcp_timeout_max_retrans",
+        "nf_conntrack_tcp_timeout_unacknowledged",
+    ] {
+        let Some(now) = reading(header, name) else {
+            return true;
+        };
+        caps.push(now);
+        // Timers that an earlier value set may still run.
+        for earlier in header.history.timeouts.get(name).into_iter().flatten() {
+            caps.push(i128::from(earlier.value));
+        }
+    }
     let in_flight = !flow.present.contains(Present::TCP_FLAGS)
         || (flow.tcp_flags_orig & 0x10 != 0)
         || (flow.tcp_flags_reply & 0x10 != 0);
     let remaining = i128::from(flow.timeout);
     if state == "ESTABLISHED" {
         let unreplied = !flow.status.contains(Status::SEEN_REPLY);
-        return unreplied || in_flight || remaining <= retrans || remaining <= unacknowledged;
+        return unreplied || in_flight || caps.into_iter().any(|cap| remaining <= cap);
     }
     // In other states a cap governs where it is below the state's timeout.
-    [retrans, unacknowledged]
-        .into_iter()
+    caps.into_iter()
         .filter(|cap| *cap < timeout)
         .any(|cap| in_flight || remaining <= cap)
 }

@@ -40,6 +40,10 @@ struct Notes {
 }
 
 impl Sink for Notes {
+    fn streams(&self) -> bool {
+        true
+    }
+
     fn now(&mut self, rule: u16, record: &Record<'_>) {
         self.selected
             .push((record.flow.key(), record.flow.id, rule));

@@ -8,7 +8,7 @@ use conntidy::flow::{
     Counters, ExtraTable, Family, Flow, OwnedExtra, Present, Protocol, Status, Tuple,
 };
 use conntidy::flow::{Extra, protocol};
-use conntidy::history::{ClockOffset, History, Observation, Retime};
+use conntidy::history::{ClockOffset, CtTimeoutSeen, History, Observation, Retime};
 use conntidy::observe::{Connection, Header, Reading};
 use conntidy::policy::{
     Action, AddressField, AddressTerm, AuditKeep, Budget, Compression, GroupField, Limits, Members,
@@ -480,12 +480,15 @@ fn history() -> impl Strategy<Value = History> {
         at_ns,
         offset_ns: (OFFSET.cast_signed() + by) * S.cast_signed(),
     });
+    let ct_timeout =
+        (past(), any::<bool>()).prop_map(|(until_ns, present)| CtTimeoutSeen { until_ns, present });
     (
         vec(values, TIMEOUTS.len()),
         vec(retime, 0..8),
         vec(clock, 0..3),
+        proptest::collection::btree_map(select(&[6_u8, 17][..]), ct_timeout, 0..2),
     )
-        .prop_map(|(values, mut retimes, mut clock)| {
+        .prop_map(|(values, mut retimes, mut clock, ct_timeouts)| {
             retimes.sort_by_key(|r| r.at_ns);
             clock.sort_by_key(|c| c.at_ns);
             clock.dedup_by_key(|c| c.at_ns);
@@ -494,6 +497,7 @@ fn history() -> impl Strategy<Value = History> {
             History {
                 timeouts: timeouts.collect(),
                 retimes,
+                ct_timeouts,
                 clock,
             }
         })

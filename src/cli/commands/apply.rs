@@ -9,6 +9,7 @@ use crate::cli::args::{Common, NetnsArg, Output, PolicySource};
 use crate::cli::live::{self, Told};
 use crate::cli::render;
 use crate::cli::{CliError, Outcome, policy, shown};
+use crate::kernel::Live;
 use crate::observe::Observe;
 use crate::plan::{Options, Resize};
 use crate::policy::{Members, Policy};
@@ -51,25 +52,28 @@ pub enum ResizeArg {
 /// Applies and prints what was done.
 pub(super) fn run(common: &Common, args: &ApplyArgs) -> Result<Outcome, CliError> {
     let (policy, members) = policy::load(common, &args.policy)?;
-    live::within(&args.netns, || apply(common, args, &policy, &members))
+    live::within(&args.netns, |live| {
+        apply(common, args, &live.loading(), &policy, &members)
+    })
 }
 
 fn apply(
     common: &Common,
     args: &ApplyArgs,
+    live: &Live,
     policy: &Policy,
     members: &[Members],
 ) -> Result<Outcome, CliError> {
-    let live = live::live().loading();
+    let state = live::state_here()?;
+    let _lock = live::lock(&state, "apply")?;
+    // Behind the lock: a run that just ended may have changed what is read here.
     let mut header = live.header()?;
     live::name_netns(&mut header, &args.netns);
-    let state = live::state(&header)?;
-    let _lock = live::lock(&state, "apply")?;
     release(&state, &header.boot_id, &args.release)?;
     let run = RunName::new(header.time_ns, std::process::id());
     let told = Told::new(common, "reading the table", header.count);
     let report = Apply {
-        live: &live,
+        live,
         state: &state,
         run: &run,
         header,

@@ -58,8 +58,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<Outcome, CliErr
             args, &recorded, &header, found, &key, &policy, &members, &options,
         );
     }
-    live::within(&args.netns, || {
-        let live = live::live();
+    live::within(&args.netns, |live| {
         let mut header = live.header()?;
         live::name_netns(&mut header, &args.netns);
         let mut options = Options::default();

@@ -63,8 +63,7 @@ pub(super) fn run(common: &Common, args: &PlanArgs) -> Result<Outcome, CliError>
                 common, args, &recorded, &header, &policy, &members, &options,
             )
         }
-        None => live::within(&args.netns, || {
-            let live = live::live();
+        None => live::within(&args.netns, |live| {
             let mut header = live.header()?;
             live::name_netns(&mut header, &args.netns);
             let mut options = Options::default();

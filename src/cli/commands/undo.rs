@@ -10,8 +10,7 @@ use crate::cli::render::{
     number::{counted, grouped},
 };
 use crate::cli::{CliError, Outcome, live, shown};
-use crate::kernel::identity;
-use crate::observe::Header;
+use crate::kernel::Live;
 use crate::report::{Report, TunableOutcome, Undone};
 use crate::state::{RunName, State};
 use crate::undo::{Undo, UndoError};
@@ -47,23 +46,17 @@ pub struct UndoArgs {
 
 /// Undoes a run, or lists the runs.
 pub(super) fn run(_: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
-    live::within(&args.netns, || {
-        let header = Header {
-            netns: identity::netns().map_err(|error| {
-                CliError::failed("the network namespace is not known").because(error)
-            })?,
-            ..Header::default()
-        };
-        let state = live::state(&header)?;
+    live::within(&args.netns, |live| {
+        let state = live::state_here()?;
         if args.list {
             list(&state, args.output)
         } else {
-            undo(&state, args)
+            undo(&live.loading(), &state, args)
         }
     })
 }
 
-fn undo(state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
+fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
     let run = match &args.run {
         Some(run) => run.clone(),
         None => last(state, args.sysctl)?,
@@ -71,9 +64,8 @@ fn undo(state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
     // Without this, undoing an unknown run would make directories.
     state.read_audit(&run)?;
     let _lock = live::lock(state, "undo")?;
-    let live = live::live().loading();
     let undo = Undo {
-        live: &live,
+        live,
         state,
         run: &run,
     };

@@ -358,7 +358,7 @@ pub(crate) fn left_words(left: LeftCounts) -> Vec<String> {
     [
         (left.offloaded, "offloaded"),
         (left.host, "this host's own"),
-        (left.fixed_timeout, "fixed timeout"),
+        (left.fixed_timeout, "timer fixed or set by another"),
         (left.grace, "grace too short for assured"),
         (left.assured, "assured"),
         (left.half_closed, "half-closed"),

@@ -46,8 +46,7 @@ pub(super) fn run(common: &Common, args: &TakeArgs) -> Result<Outcome, CliError>
         return Err(CliError::usage("a snapshot is nothing for a terminal")
             .hint("pass it on, as in `conntidy snapshot take --out - | zstdcat | jq .`"));
     }
-    live::within(&args.netns, || {
-        let live = live::live();
+    live::within(&args.netns, |live| {
         let mut header = live.header()?;
         if !header.conntrack {
             return Err(ObserveError::Absent(
