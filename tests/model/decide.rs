@@ -142,7 +142,7 @@ pub(crate) fn model(
             .map(|(_, (flow, _))| flow)
             .collect();
         if is_over_budget(rule, &selected, entries) {
-            refused.insert(index, Refusal::Budget);
+            refused.entry(index).or_insert(Refusal::Budget);
         }
     }
     refuse_over_limits(policy, &verdicts, entries, &mut refused);
