@@ -224,7 +224,7 @@ fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std
         writeln!(out, "   not reproduced: {reason} ({})", grouped(*count))?;
     }
     for (reason, names) in &filled.tunables_left {
-        writeln!(out, "   not reproduced: {} ({reason})", names.join(", "))?;
+        writeln!(out, "   not reproduced: {} ({reason})", few(names))?;
     }
     let blind = |tests: &[crate::policy::Test]| {
         tests.iter().any(|test| {
@@ -254,6 +254,17 @@ fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std
         )?;
     }
     Ok(())
+}
+
+/// The first few names, and how many more there are.
+fn few(names: &[String]) -> String {
+    const FEW: usize = 3;
+    match names.get(FEW..) {
+        Some(more) if more.len() > 1 => {
+            format!("{} and {} more", names[..FEW].join(", "), more.len())
+        }
+        _ => names.join(", "),
+    }
 }
 
 fn verdict(out: &mut impl Write, rehearsal: &Rehearsal) -> std::io::Result<()> {
