@@ -95,9 +95,12 @@ fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), 
     let tally = sweep.finish();
     let mut counts = vec![tally.count(PLAIN)];
     let helped = tally.count(WITH_HELPER);
-    filled.created += helped.done;
-    // A kernel without the helper refuses the whole entry.
-    if helped.failed > 0 {
+    if helped.failed == 0 {
+        counts.push(helped);
+    } else {
+        // A kernel without the helper refuses the whole entry. What came of each is told by the
+        // second try, which finds those there that were made.
+        filled.created += helped.done;
         let sweep = live.sweep(SweepOptions::default())?;
         let mut feeder = sweep.feeder();
         let mut visit = |record: &Record<'_>| {

@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
+use conntidy::kernel::{Live, Recorded};
+use conntidy::observe::Observe;
+use conntidy::rehearse::fill;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 crate::trials!(
     every_example_is_checked_planned_and_rehearsed,
+    every_entry_of_the_original_is_told_of,
     a_rehearsal_touches_nothing_of_the_namespace_it_was_called_from,
 );
 
@@ -52,6 +56,23 @@ fn every_example_is_checked_planned_and_rehearsed() -> Result<(), Failed> {
         assert_eq!(code, 0, "rehearse {policy}: {errors}");
         let rehearsal: Value = serde_json::from_slice(&rehearsal)?;
         rehearsed(policy, &rehearsal);
+    }
+    Ok(())
+}
+
+fn every_entry_of_the_original_is_told_of() -> Result<(), Failed> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gateway.jsonl.zst");
+    let original = Recorded::open(sample)?;
+    let header = original.header()?;
+    // The second time every tuple is taken.
+    for _ in 0..2 {
+        let filled = fill(&Live::default(), &original, &header)?;
+        let impossible: u64 = filled.impossible.values().sum();
+        assert_eq!(
+            filled.created + filled.failed + impossible,
+            filled.original,
+            "{filled:#?}"
+        );
     }
     Ok(())
 }
