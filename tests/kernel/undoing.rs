@@ -18,6 +18,7 @@ crate::trials!(
     tunables_are_put_back_where_nobody_else_has_written_them,
     a_run_is_undone_once_and_listed_as_such,
     an_unknown_run_is_no_run,
+    a_run_whose_record_is_removed_meanwhile_is_passed_over,
 );
 
 const DELETE: &str = r#"
@@ -173,5 +174,19 @@ fn an_unknown_run_is_no_run() -> Result<(), Failed> {
         gateway.run(arguments)?.exits(1)?;
     }
     assert!(!gateway.state_root().exists(), "asking makes nothing");
+    Ok(())
+}
+
+fn a_run_whose_record_is_removed_meanwhile_is_passed_over() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    // Listed, and not there once it is read, as where another run removes it in between.
+    let audit = gateway.state()?.directory().join("audit");
+    std::os::unix::fs::symlink("nowhere", audit.join("29990101T000000.000Z-1.json"))?;
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    assert_eq!(list.out.lines().count(), 1, "{}", list.out);
+    gateway.run(&["undo"])?.exits(0)?;
+    assert_eq!(fixture::keys()?.len(), 5);
     Ok(())
 }

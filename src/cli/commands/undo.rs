@@ -12,7 +12,7 @@ use crate::cli::render::{
 use crate::cli::{CliError, Outcome, live, shown};
 use crate::kernel::Live;
 use crate::report::{Report, TunableOutcome, Undone};
-use crate::state::{RunName, State};
+use crate::state::{RunName, State, StateError};
 use crate::undo::{Undo, UndoError};
 
 /// Arguments of `conntidy undo`.
@@ -90,7 +90,9 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
 
 fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
     for run in state.runs()? {
-        let report = state.read_audit(&run)?;
+        let Some(report) = recorded(state, &run)? else {
+            continue;
+        };
         let did = if sysctl {
             !report.sysctl.is_empty()
         } else {
@@ -110,11 +112,23 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
         .hint(format!("runs are kept in {}", state.directory().display())))
 }
 
+/// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits.
+fn recorded(state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
+    match state.read_audit(run) {
+        Ok(report) => Ok(Some(report)),
+        Err(StateError::NoRun { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
-    let runs = state.runs()?;
+    let mut runs: Vec<RunName> = Vec::new();
     let mut reports: Vec<Report> = Vec::new();
-    for run in &runs {
-        reports.push(state.read_audit(run)?);
+    for run in state.runs()? {
+        if let Some(report) = recorded(state, &run)? {
+            runs.push(run);
+            reports.push(report);
+        }
     }
     if output == Output::Json {
         render::json(&reports)?;
