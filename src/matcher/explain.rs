@@ -4,12 +4,7 @@ use std::fmt::Display;
 
 use super::check::Check;
 use super::{Context, Truth};
-use crate::flow::{
-    Extra, Flow, Present, Protocol,
-    field::{self, Field},
-    protocol,
-    status::STATUS_WORDS,
-};
+use crate::flow::{Extra, Flow, Present, Protocol, field::Field, protocol, status::STATUS_WORDS};
 use crate::idle::{Grade, Idle};
 use crate::policy::{
     AddressField, AddressTerm, NatWord, PathWord, PortField, Predicate, Seconds, Test,
@@ -54,7 +49,7 @@ pub fn explain(
                 _ => None,
             };
             Clause {
-                field: field(test),
+                field: test.field(),
                 negated,
                 truth: if negated { !truth } else { truth },
                 found: found(test, context, flow, extra).unwrap_or_else(|| "unknown".to_owned()),
@@ -63,48 +58,6 @@ pub fn explain(
             }
         })
         .collect()
-}
-
-/// The field that a test looks at.
-#[must_use]
-pub fn field(test: &Test) -> Field {
-    match test {
-        Test::Family(_) => field::FAMILY,
-        Test::Protocol(_) => field::PROTOCOL,
-        Test::State(_) => field::STATE,
-        Test::Status(_) => field::STATUS,
-        Test::Address(AddressField::Src, _) => field::SRC,
-        Test::Address(AddressField::Dst, _) => field::DST,
-        Test::Address(AddressField::ReplySrc, _) => field::REPLY_SRC,
-        Test::Address(AddressField::ReplyDst, _) => field::REPLY_DST,
-        Test::Address(AddressField::Any, _) => field::ADDRESS,
-        Test::Address(AddressField::NatSrc, _) => field::NAT_SRC,
-        Test::Address(AddressField::NatDst, _) => field::NAT_DST,
-        Test::Port(PortField::Src, _) => field::SPORT,
-        Test::Port(PortField::Dst, _) => field::DPORT,
-        Test::Port(PortField::ReplySrc, _) => field::REPLY_SPORT,
-        Test::Port(PortField::ReplyDst, _) => field::REPLY_DPORT,
-        Test::Port(PortField::Either, _) => field::PORT,
-        Test::IcmpType(_) => field::ICMP_TYPE,
-        Test::IcmpCode(_) => field::ICMP_CODE,
-        Test::GreKey(_) => field::GRE_KEY,
-        Test::Nat(_) => field::NAT,
-        Test::Path(_) => field::PATH,
-        Test::Mark(_) => field::MARK,
-        Test::Zone(_) => field::ZONE,
-        Test::OrigZone(_) => field::ORIG_ZONE,
-        Test::ReplyZone(_) => field::REPLY_ZONE,
-        Test::Label(_) => field::LABEL,
-        Test::Helper(_) => field::HELPER,
-        Test::IdleFor(_) => field::IDLE_FOR,
-        Test::AgeAbove(_) => field::AGE_ABOVE,
-        Test::RemainingAbove(_) => field::REMAINING_ABOVE,
-        Test::RemainingBelow(_) => field::REMAINING_BELOW,
-        Test::BytesAbove(_) => field::BYTES_ABOVE,
-        Test::BytesBelow(_) => field::BYTES_BELOW,
-        Test::PacketsAbove(_) => field::PACKETS_ABOVE,
-        Test::PacketsBelow(_) => field::PACKETS_BELOW,
-    }
 }
 
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {

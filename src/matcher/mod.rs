@@ -13,7 +13,7 @@ mod truth;
 mod tests;
 
 pub use context::{Context, OwnAddresses};
-pub use explain::{Clause, explain, field};
+pub use explain::{Clause, explain};
 pub use ranges::{Addresses, Ranges};
 pub use truth::Truth;
 

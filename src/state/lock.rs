@@ -43,12 +43,11 @@ impl State {
                 return Err(StateError::file("lock", &path)(source));
             }
         }
-        let name_holder = || {
+        let mut name_holder = || {
             file.set_len(0)?;
             file.rewind()?;
             file.write_all(holder.as_bytes())
         };
-        let mut name_holder = name_holder;
         name_holder().map_err(StateError::file("write", &path))?;
         Ok(Lock { _file: file })
     }
