@@ -101,6 +101,7 @@ fn step(goal: &Goal, header: &Header, max: Option<u64>, resize: Resize) -> Tunab
     let before = reading.and_then(|reading| reading.value.clone());
     let current = header.number(&goal.name);
     let wanted = match goal.want {
+        Want::Number(number) if goal.name == "nf_conntrack_buckets" => Some(buckets_for(number)),
         Want::Number(number) => Some(number),
         Want::Scaled(scaled) => Some(reckon(scaled, header)),
         Want::BucketsAuto => max.filter(|&max| max > 0).map(buckets_for),
@@ -232,8 +233,13 @@ fn reckon(scaled: Scaled, header: &Header) -> u64 {
     size.min(scaled.cap.unwrap_or(largest)).clamp(1, largest)
 }
 
-fn buckets_for(max: u64) -> u64 {
-    max.div_ceil(BUCKET_STEP).saturating_mul(BUCKET_STEP)
+/// As many buckets as the kernel makes of a number: it rounds up.
+fn buckets_for(number: u64) -> u64 {
+    let largest = tunable::find("nf_conntrack_buckets").map_or(u64::MAX, |buckets| buckets.max);
+    number
+        .div_ceil(BUCKET_STEP)
+        .min(largest / BUCKET_STEP)
+        .saturating_mul(BUCKET_STEP)
 }
 
 fn memory(name: &str, current: Option<u64>, wanted: u64) -> Option<i64> {
@@ -359,6 +365,16 @@ mod tests {
         );
         let now = step(&goal, &header, Some(300_001), Resize::Now);
         assert_eq!(now.state, TunableState::Change);
+    }
+
+    #[test]
+    fn a_count_of_buckets_is_rounded_as_the_kernel_does_it() {
+        let goal = |count| goal("nf_conntrack_buckets", Want::Number(count), Mode::Enforce);
+        let rounded = header(&[("nf_conntrack_buckets", "300032")]);
+        let step = one(&goal(300_001), &rounded);
+        assert_eq!((step.state, step.wanted), (TunableState::InSync, 300_032));
+        let largest = tunable::find("nf_conntrack_buckets").unwrap().max;
+        assert!(one(&goal(largest), &rounded).wanted <= largest);
     }
 
     #[test]
