@@ -389,7 +389,7 @@ impl Running<'_> {
                 source_of(&error)
             ));
         }
-        if let Err(error) = apply.state.prune(apply.policy.audit) {
+        if let Err(error) = apply.state.prune(apply.policy.audit, apply.run) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
         self.report

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use crate::policy::AuditKeep;
 use crate::report::Report;
@@ -120,17 +121,20 @@ impl State {
         Ok(runs)
     }
 
-    /// Removes the oldest runs until both limits hold; the newest always stays. What killed runs
-    /// left half written goes too, so the lock must be held.
+    /// Removes the oldest runs until both limits hold; `current`, the run at work, always stays.
+    /// What killed runs left half written goes too, so the lock must be held.
+    ///
+    /// Age is told by when the record was last written, the name aside: neither holds where the
+    /// clock is set back, as at boot on a machine whose clock has no battery.
     ///
     /// # Errors
     /// Where a file cannot be removed.
-    pub fn prune(&self, keep: AuditKeep) -> Result<(), StateError> {
+    pub fn prune(&self, keep: AuditKeep, current: &RunName) -> Result<(), StateError> {
         for directory in [self.directory.clone(), self.audit_directory()] {
             remove_half_written(&directory).map_err(StateError::file("tidy", &directory))?;
         }
         let mut bytes = 0_u64;
-        for (index, run) in (0_u64..).zip(self.runs()?) {
+        for (index, run) in (0_u64..).zip(self.by_age(current)?) {
             let files = [
                 self.audit_path(&run),
                 self.undo_flows_path(&run),
@@ -141,7 +145,7 @@ impl State {
                 .filter_map(|path| fs::metadata(path).ok())
                 .map(|metadata| metadata.len())
                 .sum::<u64>();
-            if index == 0 || (index < keep.runs && bytes <= keep.max_bytes) {
+            if run == *current || (index < keep.runs && bytes <= keep.max_bytes) {
                 continue;
             }
             // The record goes last, so that a killed run leaves nothing that no record names.
@@ -154,6 +158,20 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The recorded runs: the one at work, then the others, the last written first.
+    fn by_age(&self, current: &RunName) -> Result<Vec<RunName>, StateError> {
+        let mut runs: Vec<(bool, Option<SystemTime>, RunName)> = self
+            .runs()?
+            .into_iter()
+            .map(|run| {
+                let written = fs::metadata(self.audit_path(&run)).and_then(|file| file.modified());
+                (run == *current, written.ok(), run)
+            })
+            .collect();
+        runs.sort_unstable();
+        Ok(runs.into_iter().rev().map(|(_, _, run)| run).collect())
     }
 }
 
@@ -171,7 +189,10 @@ fn remove_half_written(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::observe::Netns;
 
     #[test]
     fn runs_sort_by_time_and_cannot_leave_their_directory() {
@@ -181,5 +202,40 @@ mod tests {
         assert_eq!(early.to_string(), "20231114T221320.000Z-99");
         assert_eq!(early.to_string().parse(), Ok(early));
         assert!("../../etc/passwd".parse::<RunName>().is_err());
+    }
+
+    /// Records of runs, by day and by when they were written.
+    fn recorded(runs: &[(u64, u64)]) -> (tempfile::TempDir, State, Vec<RunName>) {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        let mut names = Vec::new();
+        for (day, written) in runs {
+            let run = RunName::new(day * 86_400_000_000_000, 1);
+            let file = fs::File::create(state.audit_path(&run)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(*written))
+                .unwrap();
+            names.push(run);
+        }
+        (root, state, names)
+    }
+
+    const TWO: AuditKeep = AuditKeep {
+        runs: 2,
+        max_bytes: u64::MAX,
+    };
+
+    #[test]
+    fn the_run_at_work_stays_also_where_the_clock_was_set_back() {
+        let (_root, state, runs) = recorded(&[(20_000, 70), (0, 10), (20_001, 80), (19_999, 60)]);
+        state.prune(TWO, &runs[1]).unwrap();
+        assert_eq!(state.runs().unwrap(), [runs[2].clone(), runs[1].clone()]);
+    }
+
+    #[test]
+    fn the_last_written_stay_and_among_equals_the_last_named() {
+        let (_root, state, runs) = recorded(&[(9, 10), (1, 90), (2, 50), (3, 50)]);
+        state.prune(TWO, &runs[1]).unwrap();
+        assert_eq!(state.runs().unwrap(), [runs[3].clone(), runs[1].clone()]);
     }
 }
