@@ -29,6 +29,8 @@ pub struct UndoWriter {
     scratch: Vec<u8>,
     /// A delete was handed over, or was about to be.
     sends: bool,
+    /// Something could not be written: where the next record would begin is not known any more.
+    broken: bool,
 }
 
 /// The rule of a frame whose claim is not settled yet.
@@ -58,12 +60,30 @@ impl UndoWriter {
     /// # Errors
     /// Where it cannot be written; then nothing may be deleted.
     pub fn keep(&mut self, message: &[u8], at_ms: u32) -> io::Result<u64> {
-        let offset = self.end;
-        self.scratch.clear();
-        frame(&mut self.scratch, message, at_ms, OPEN);
-        self.flows.write_all(&self.scratch)?;
-        self.end += self.scratch.len() as u64;
-        Ok(offset)
+        self.unless_broken(|writer| {
+            let offset = writer.end;
+            writer.scratch.clear();
+            frame(&mut writer.scratch, message, at_ms, OPEN);
+            writer.flows.write_all(&writer.scratch)?;
+            writer.end += writer.scratch.len() as u64;
+            Ok(offset)
+        })
+    }
+
+    /// Writes, unless an earlier write failed: what was written of that stands where the offsets
+    /// of later records would point to.
+    fn unless_broken<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.broken {
+            return Err(io::Error::other(
+                "an earlier undo record could not be written",
+            ));
+        }
+        let written = write(self);
+        self.broken = written.is_err();
+        written
     }
 
     /// Keeps the frames of a batch that is about to be sent.
@@ -74,18 +94,20 @@ impl UndoWriter {
         if frames.is_empty() {
             return Ok(());
         }
-        self.flows.write_all(frames)?;
-        let mut rest = frames;
-        while let Some((head, after)) = rest.split_first_chunk::<FRAME>() {
-            let (length, _, rule) = head_fields(*head);
-            self.scratch.clear();
-            mark(&mut self.scratch, self.end, rule);
-            self.sends = true;
-            self.sent.write_all(&self.scratch)?;
-            self.end += (FRAME + length) as u64;
-            rest = after.get(length..).unwrap_or_default();
-        }
-        self.flush()
+        self.unless_broken(|writer| {
+            writer.flows.write_all(frames)?;
+            let mut rest = frames;
+            while let Some((head, after)) = rest.split_first_chunk::<FRAME>() {
+                let (length, _, rule) = head_fields(*head);
+                writer.scratch.clear();
+                mark(&mut writer.scratch, writer.end, rule);
+                writer.sends = true;
+                writer.sent.write_all(&writer.scratch)?;
+                writer.end += (FRAME + length) as u64;
+                rest = after.get(length..).unwrap_or_default();
+            }
+            writer.flush()
+        })
     }
 
     /// Says that the deletes of kept messages are about to be sent.
@@ -97,9 +119,11 @@ impl UndoWriter {
         if marks.is_empty() {
             return Ok(());
         }
-        self.sends = true;
-        self.sent.write_all(marks)?;
-        self.flush()
+        self.unless_broken(|writer| {
+            writer.sends = true;
+            writer.sent.write_all(marks)?;
+            writer.flush()
+        })
     }
 
     /// Gives back the room of kept messages if none of them will be sent; where any delete was
@@ -241,6 +265,7 @@ impl State {
             end: 0,
             scratch: Vec::new(),
             sends: false,
+            broken: false,
         })
     }
 
@@ -362,5 +387,37 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         // The torn frame is the streamed one, the first that was sent.
         assert!(read(&state, &run).is_empty());
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_recorded() {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::of(root.path(), &Netns::default());
+        state.create().unwrap();
+        let run = RunName::new(0, 1);
+        let full = || BufWriter::with_capacity(4, File::create("/dev/full").unwrap());
+        let mut frames = Vec::new();
+        frame(&mut frames, b"streamed", 4, 7);
+        for (flows, sent) in [(true, false), (false, true)] {
+            let mut writer = state.undo_writer(&run).unwrap();
+            let (good_flows, good_sent) = (
+                BufWriter::new(File::create(state.undo_flows_path(&run)).unwrap()),
+                BufWriter::new(File::create(state.undo_sent_path(&run)).unwrap()),
+            );
+            writer.flows = if flows { full() } else { good_flows };
+            writer.sent = if sent { full() } else { good_sent };
+            writer.append_sent(&frames).unwrap_err();
+            // The disk has room again, but what was written until then is not known.
+            writer.flows = BufWriter::new(File::create(state.undo_flows_path(&run)).unwrap());
+            writer.sent = BufWriter::new(File::create(state.undo_sent_path(&run)).unwrap());
+            writer.append_sent(&frames).unwrap_err();
+            writer.keep(b"kept", 1).unwrap_err();
+            writer.mark_sent(&[0; SENT]).unwrap_err();
+            writer.mark_sent(&[]).unwrap();
+            drop(writer);
+            assert!(read(&state, &run).is_empty());
+            fs::remove_file(state.undo_flows_path(&run)).unwrap();
+            fs::remove_file(state.undo_sent_path(&run)).unwrap();
+        }
     }
 }
