@@ -5,16 +5,20 @@ use std::net::IpAddr;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::constants::NETLINK_ROUTE;
 
+use super::message::Message;
 use super::socket::{Socket, SocketError};
+
+const OPERATION: &str = "list this host's addresses";
 
 /// Every address of every interface (`RTM_GETADDR`), sorted, each once. Needs no privilege.
 ///
 /// # Errors
-/// Where rtnetlink does not answer.
+/// Where rtnetlink does not answer, or says what cannot be read: an address passed over would
+/// count as another host's.
 pub fn own() -> Result<Vec<IpAddr>, SocketError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     let sequence = socket.take_sequence(1);
@@ -28,24 +32,41 @@ pub fn own() -> Result<Vec<IpAddr>, SocketError> {
     request.serialize(&mut bytes);
 
     let mut addresses = Vec::new();
+    let mut unread = None;
     socket.ask(
         &bytes,
         sequence,
         true,
-        "list this host's addresses",
-        |message| {
-            if let Ok(NetlinkMessage {
-                payload: NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)),
-                ..
-            }) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message.bytes)
-            {
-                addresses.extend(address_of(&address));
-            }
+        OPERATION,
+        |message| match address_in(message) {
+            Ok(address) => addresses.extend(address),
+            Err(error) => unread = Some(error),
         },
     )?;
+    if let Some(error) = unread {
+        return Err(error);
+    }
     addresses.sort_unstable();
     addresses.dedup();
     Ok(addresses)
+}
+
+/// The address that a message tells of; `None` for those of other families than IP.
+fn address_in(message: &Message<'_>) -> Result<Option<IpAddr>, SocketError> {
+    let family = message.payload().first().copied().map(AddressFamily::from);
+    if !matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6)) {
+        return Ok(None);
+    }
+    let unread = || SocketError::Undecoded {
+        operation: OPERATION,
+    };
+    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message.bytes);
+    match message.map_err(|_| unread())?.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
+            address_of(&address).ok_or_else(unread).map(Some)
+        }
+        _ => Err(unread()),
+    }
 }
 
 /// On a point-to-point link `IFA_ADDRESS` is the other end and `IFA_LOCAL` this one; IPv6 has
@@ -60,4 +81,50 @@ fn address_of(message: &AddressMessage) -> Option<IpAddr> {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::message::messages;
+
+    const IFA_ADDRESS: u8 = 1;
+    const IFA_LOCAL: u8 = 2;
+
+    /// What is read in an `RTM_NEWADDR` of this family with these attributes.
+    fn read(family: u8, attributes: &[(u8, &[u8])]) -> Result<Option<IpAddr>, ()> {
+        let mut bytes = vec![0; 16];
+        bytes[4] = 20;
+        bytes.extend([family, 24, 0, 0, 1, 0, 0, 0]);
+        for (kind, value) in attributes {
+            let length = u8::try_from(4 + value.len()).unwrap();
+            bytes.extend([length, 0, *kind, 0]);
+            bytes.extend(*value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes[0] = u8::try_from(bytes.len()).unwrap();
+        let message = messages(&bytes).next().unwrap().unwrap();
+        address_in(&message).map_err(drop)
+    }
+
+    #[test]
+    fn this_ends_address_counts_on_a_point_to_point_link() {
+        let both: [(u8, &[u8]); 2] = [(IFA_ADDRESS, &[10, 0, 0, 2]), (IFA_LOCAL, &[10, 0, 0, 1])];
+        let own = Some("10.0.0.1".parse().unwrap());
+        assert_eq!(read(2, &both), Ok(own));
+        assert_eq!(read(2, &both[1..]), Ok(own));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_an_error_and_not_passed_over() {
+        assert_eq!(read(2, &[(IFA_LOCAL, &[10, 0, 0])]), Err(()));
+        assert_eq!(read(10, &[(IFA_ADDRESS, &[0; 15])]), Err(()));
+        assert_eq!(read(10, &[]), Err(()));
+    }
+
+    #[test]
+    fn an_address_of_another_family_is_no_address_of_this_host() {
+        const AF_MCTP: u8 = 45;
+        assert_eq!(read(AF_MCTP, &[(IFA_LOCAL, &[8])]), Ok(None));
+    }
 }

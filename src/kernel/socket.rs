@@ -45,6 +45,12 @@ pub enum SocketError {
     /// A datagram held something that is no netlink message.
     #[error(transparent)]
     Broken(#[from] message::Broken),
+    /// An answer says something that cannot be read.
+    #[error("{operation}: an answer cannot be decoded")]
+    Undecoded {
+        /// What was asked for.
+        operation: &'static str,
+    },
     /// The table changed in a way that the kernel itself calls inconsistent.
     #[error("the kernel says that the dump was interrupted")]
     Interrupted,
@@ -57,7 +63,7 @@ impl SocketError {
         match self {
             Self::Call { source, .. } => source.raw_os_error(),
             Self::Refused { errno, .. } => Some(*errno),
-            Self::Cut(_) | Self::Broken(_) | Self::Interrupted => None,
+            Self::Cut(_) | Self::Broken(_) | Self::Undecoded { .. } | Self::Interrupted => None,
         }
     }
 
