@@ -41,23 +41,14 @@ pub(super) fn name_netns(header: &mut Header, netns: &NetnsArg) {
     }
 }
 
-/// Where state is kept, by the environment.
-pub(super) fn state_root() -> Result<PathBuf, CliError> {
+/// Where state is kept, by the environment; `None` where that names no place.
+pub(super) fn state_root() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     state::root(
         variable("STATE_DIRECTORY").as_deref(),
         variable("XDG_STATE_HOME").as_deref(),
         variable("HOME").as_deref(),
     )
-    .ok_or_else(|| {
-        CliError::failed("there is no place for state between runs")
-            .hint("set STATE_DIRECTORY (systemd's StateDirectory= does), XDG_STATE_HOME or HOME")
-    })
-}
-
-/// The state of the namespace that a header describes.
-pub(super) fn state(header: &Header) -> Result<State, CliError> {
-    Ok(State::of(&state_root()?, &header.netns))
 }
 
 /// The state of the namespace in which the calling thread is; asks the kernel for nothing else.
@@ -65,7 +56,11 @@ pub(super) fn state_here() -> Result<State, CliError> {
     let netns = identity::netns().map_err(|error| {
         CliError::failed("the network namespace cannot be identified").because(error)
     })?;
-    Ok(State::of(&state_root()?, &netns))
+    let root = state_root().ok_or_else(|| {
+        CliError::failed("there is no place for state between runs")
+            .hint("set STATE_DIRECTORY (systemd's StateDirectory= does), XDG_STATE_HOME or HOME")
+    })?;
+    Ok(State::of(&root, &netns))
 }
 
 /// Takes the lock of a namespace.

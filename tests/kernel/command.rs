@@ -14,6 +14,7 @@ crate::trials!(
     without_privilege_the_way_out_is_told,
     another_namespace_is_worked_in_by_its_path,
     an_unknown_namespace_is_named,
+    looking_needs_no_place_for_state,
     a_closed_pipe_is_no_error,
     a_closed_pipe_hides_no_refusal,
     differences_and_refusals_are_exit_codes_where_asked_for,
@@ -73,6 +74,29 @@ fn an_unknown_namespace_is_named() -> Result<(), Failed> {
         assert!(ran.err.contains("no-such-netns"), "{}", ran.err);
         assert!(ran.err.contains("ip netns list"), "{}", ran.err);
     }
+    Ok(())
+}
+
+fn looking_needs_no_place_for_state() -> Result<(), Failed> {
+    flows::create([&flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53")])?;
+    let gateway = Gateway::new()?;
+    gateway.write_policy(POLICY)?;
+    let nowhere = |arguments: &[&str]| -> Result<Ran, Failed> {
+        Ok(gateway.command(&[], arguments).env_clear().output()?.into())
+    };
+    let policy = ["-p", "policy.toml"];
+    let explain = ["explain", "udp", "10.0.0.1:1", "192.0.2.1:53"];
+    let take = ["snapshot", "take", "--out", "taken.jsonl"];
+    for command in [&["plan"][..], &explain, &take] {
+        let ran = nowhere(&[command, &policy].concat())?.exits(0)?;
+        assert!(
+            ran.err.contains("no place for state between runs"),
+            "{}",
+            ran.err
+        );
+    }
+    let ran = nowhere(&[&["apply"][..], &policy].concat())?.exits(1)?;
+    assert!(ran.err.contains("set STATE_DIRECTORY"), "{}", ran.err);
     Ok(())
 }
 

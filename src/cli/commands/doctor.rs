@@ -36,7 +36,7 @@ pub struct DoctorArgs {
 /// Looks and tells.
 pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<Outcome, CliError> {
     live::within(&args.netns, |live| {
-        let mut diagnosis = doctor::examine(&live, live::state_root().ok())?;
+        let mut diagnosis = doctor::examine(&live, live::state_root())?;
         if let Some(name) = &args.netns.netns {
             diagnosis.netns.name.clone_from(name);
         }

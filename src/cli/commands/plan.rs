@@ -1,5 +1,6 @@
 //! `conntidy plan`: what applying would change. Nothing is written, by type.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use crate::kernel::recorded::Recorded;
 use crate::observe::{Header, Observe};
 use crate::plan::{self, Judge, Options, Plan, PlanError};
 use crate::policy::{Members, Policy};
-use crate::state::StateError;
+use crate::state::{State, StateError};
 
 /// Arguments of `conntidy plan`.
 #[derive(Args, Clone, Debug)]
@@ -80,19 +81,24 @@ pub(super) fn remember(
     header: &mut Header,
     options: &mut Options,
 ) -> Result<(), CliError> {
-    match live::state(header)?.memory(&header.boot_id) {
+    let unknown = |why: &dyn Display| {
+        if !common.quiet {
+            anstream::eprintln!("note: {why}: idleness is not proven, rules on hold are not known");
+        }
+    };
+    header.history = History::default();
+    let Some(root) = live::state_root() else {
+        unknown(&"there is no place for state between runs");
+        return Ok(());
+    };
+    match State::of(&root, &header.netns).memory(&header.boot_id) {
         Ok(memory) => {
             options.holds = memory.holds();
             header.history = memory.history;
             Ok(())
         }
         Err(error @ StateError::File { .. }) => {
-            if !common.quiet {
-                anstream::eprintln!(
-                    "note: {error}: idleness is not proven, rules on hold are not known"
-                );
-            }
-            header.history = History::default();
+            unknown(&error);
             Ok(())
         }
         Err(error) => Err(error.into()),
