@@ -9,7 +9,7 @@ use super::{CliError, Outcome};
 use crate::kernel::namespace::{self, NamespaceError};
 use crate::kernel::{Live, identity, session};
 use crate::observe::Header;
-use crate::state::{self, Lock, State, StateError};
+use crate::state::{self, Lock, State, StateError, Surroundings};
 
 /// Runs a command's work on the kernel in the namespace that it names, else in the present one.
 ///
@@ -41,14 +41,15 @@ pub(super) fn name_netns(header: &mut Header, netns: &NetnsArg) {
     }
 }
 
-/// Where state is kept, by the environment; `None` where that names no place.
+/// Where state is kept, by caller and environment; `None` where those name no place.
 pub(super) fn state_root() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    state::root(
-        variable("STATE_DIRECTORY").as_deref(),
-        variable("XDG_STATE_HOME").as_deref(),
-        variable("HOME").as_deref(),
-    )
+    state::root(&Surroundings {
+        state_directory: variable("STATE_DIRECTORY"),
+        system: identity::is_machine_root(),
+        xdg_state_home: variable("XDG_STATE_HOME"),
+        home: variable("HOME"),
+    })
 }
 
 /// The state of the namespace in which the calling thread is; asks the kernel for nothing else.

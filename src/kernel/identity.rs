@@ -54,6 +54,17 @@ fn named(device: u64, inode: u64) -> Option<String> {
         .and_then(|entry| entry.file_name().into_string().ok())
 }
 
+/// Whether the caller is root of the machine: effective user 0, and in the initial user namespace
+/// or one that maps every user to itself.
+#[must_use]
+pub fn is_machine_root() -> bool {
+    rustix::process::geteuid().is_root() && maps_all(&contents("/proc/self/uid_map"))
+}
+
+fn maps_all(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 pub(crate) fn boot_id() -> String {
     contents("/proc/sys/kernel/random/boot_id")
 }
@@ -135,6 +146,14 @@ mod tests {
         assert_eq!(count_list("0-3,8,10-11"), Some(7));
         assert_eq!(count_list(""), None);
         assert_eq!(count_list("3-0"), None);
+    }
+
+    #[test]
+    fn only_the_whole_range_maps_every_user_to_itself() {
+        assert!(maps_all("         0          0 4294967295"));
+        for other in ["0 1000 1", "0 0 1", "0 0 65536\n65536 65536 65536", ""] {
+            assert!(!maps_all(other), "{other}");
+        }
     }
 
     #[test]

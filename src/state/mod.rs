@@ -77,23 +77,42 @@ impl StateError {
     }
 }
 
-/// The state directory: `$STATE_DIRECTORY` (systemd; the first of a list), else `conntidy` in
-/// `$XDG_STATE_HOME`, else in `~/.local/state`. The values of these variables are passed in.
+/// The state directory of the machine's root, which is also what systemd makes of
+/// `StateDirectory=conntidy`.
+const SYSTEM: &str = "/var/lib/conntidy";
+
+/// What decides where state is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `$STATE_DIRECTORY`: systemd sets it, to a list.
+    pub state_directory: Option<PathBuf>,
+    /// The caller is root of the machine, not of a user namespace.
+    pub system: bool,
+    /// `$XDG_STATE_HOME`.
+    pub xdg_state_home: Option<PathBuf>,
+    /// `$HOME`.
+    pub home: Option<PathBuf>,
+}
+
+/// The state directory: the first of `$STATE_DIRECTORY`, else `/var/lib/conntidy` for the machine's
+/// root, so that a timer and a shell share lock and history, else `conntidy` in `$XDG_STATE_HOME`,
+/// else in `~/.local/state`.
 #[must_use]
-pub fn root(
-    state_directory: Option<&Path>,
-    xdg_state_home: Option<&Path>,
-    home: Option<&Path>,
-) -> Option<PathBuf> {
-    if let Some(list) = state_directory {
+pub fn root(surroundings: &Surroundings) -> Option<PathBuf> {
+    if let Some(list) = &surroundings.state_directory {
         let text = list.to_string_lossy();
         let first = text.split(':').next().filter(|first| !first.is_empty())?;
         return Some(PathBuf::from(first));
     }
-    xdg_state_home
+    if surroundings.system {
+        return Some(PathBuf::from(SYSTEM));
+    }
+    let of_home = || Some(surroundings.home.as_ref()?.join(".local/state"));
+    surroundings
+        .xdg_state_home
+        .clone()
         .filter(|path| path.is_absolute())
-        .map(Path::to_owned)
-        .or_else(|| home.map(|home| home.join(".local/state")))
+        .or_else(of_home)
         .map(|state| state.join("conntidy"))
 }
 
@@ -164,20 +183,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemd_wins_over_xdg_and_its_first_directory_counts() {
-        let path = |text| Some(Path::new(text));
-        assert_eq!(
-            root(path("/var/lib/conntidy:/var/lib/other"), path("/x"), None),
-            Some("/var/lib/conntidy".into())
-        );
-        assert_eq!(
-            root(None, path("/x/state"), path("/home/a")),
-            Some("/x/state/conntidy".into())
-        );
-        assert_eq!(
-            root(None, path("relative"), path("/home/a")),
-            Some("/home/a/.local/state/conntidy".into())
-        );
-        assert_eq!(root(None, None, None), None);
+    fn systemd_wins_over_the_system_and_that_over_xdg() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let mut surroundings = Surroundings {
+            state_directory: path("/run/a:/var/lib/other"),
+            system: true,
+            xdg_state_home: path("/x/state"),
+            home: path("/home/a"),
+        };
+        assert_eq!(root(&surroundings), path("/run/a"));
+        surroundings.state_directory = None;
+        assert_eq!(root(&surroundings), path("/var/lib/conntidy"));
+        surroundings.system = false;
+        assert_eq!(root(&surroundings), path("/x/state/conntidy"));
+        surroundings.xdg_state_home = path("relative");
+        assert_eq!(root(&surroundings), path("/home/a/.local/state/conntidy"));
+        assert_eq!(root(&Surroundings::default()), None);
     }
 }

@@ -10,6 +10,7 @@ use crate::flows::{self, flow};
 use crate::gateway::{Gateway, Ran};
 
 crate::trials!(
+    root_of_a_user_namespace_keeps_state_at_home,
     the_root_of_a_namespace_lacks_nothing,
     a_missing_privilege_is_named_with_its_way_out,
     a_read_only_proc_sys_is_named_with_its_way_out,
@@ -222,5 +223,19 @@ fn another_namespace_is_looked_at_by_its_path() -> Result<(), Failed> {
             .to_string()
             .starts_with("\"1 of")
     );
+    Ok(())
+}
+
+fn root_of_a_user_namespace_keeps_state_at_home() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    let output = gateway
+        .command(&[], &["doctor", "-o", "json"])
+        .env_clear()
+        .env("HOME", gateway.path())
+        .output()?;
+    let found = Ran::from(output).exits(0)?.document()?;
+    let home = gateway.path().join(".local/state/conntidy");
+    let says = find(&found, "directory")["says"].to_string();
+    assert!(says.contains(&home.display().to_string()), "{says}");
     Ok(())
 }
