@@ -184,6 +184,10 @@ pub struct Netns {
     pub inode: u64,
     /// Whether it is the initial namespace, as far as can be told.
     pub initial: bool,
+    /// Change time of its nsfs inode, nanoseconds since 1970, where a mount pins it (as those of
+    /// `ip netns` and containers do): a boot gives inode numbers again, never both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_ns: Option<u64>,
 }
 
 /// One tunable as it was read.

@@ -22,6 +22,10 @@ pub struct Report {
     pub started: String,
     /// The same as time since boot, nanoseconds; what `undo` reckons from.
     pub uptime_ns: u64,
+    /// When the network namespace was made, where that is known
+    /// ([`Netns::created_ns`](crate::observe::Netns::created_ns)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_created_ns: Option<u64>,
     /// When it ended; absent in the audit record of a run that was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
@@ -160,6 +164,7 @@ impl Report {
             run,
             started: rfc3339(header.time_ns),
             uptime_ns: header.uptime_ns,
+            netns_created_ns: header.netns.created_ns,
             finished: None,
             plan,
             sysctl: Vec::new(),

@@ -14,7 +14,7 @@ use crate::observe::{Header, Observe, ObserveError, Record};
 use crate::plan::rfc3339;
 use crate::rebuild;
 use crate::report::{Report, TunableOutcome, Undone};
-use crate::state::{Memory, RunName, State, StateError};
+use crate::state::{Memory, RunName, State, StateError, is_other};
 use crate::tunable::{Governing, governing};
 
 /// `undo` leaves the last tenth of the table to new connections.
@@ -26,6 +26,14 @@ pub enum UndoError {
     /// The machine was booted since: the table that the run changed is gone.
     #[error("run {run} was made in another boot: the table that it changed is gone")]
     OtherBoot {
+        /// The run.
+        run: RunName,
+    },
+    /// The namespace that the run changed is gone; another one has its number.
+    #[error(
+        "run {run} was made in another network namespace, which is gone: this one only has its number"
+    )]
+    OtherNamespace {
         /// The run.
         run: RunName,
     },
@@ -121,6 +129,11 @@ impl Undo<'_> {
         let header = self.live.header()?;
         if report.plan.boot_id != header.boot_id {
             return Err(UndoError::OtherBoot {
+                run: self.run.clone(),
+            });
+        }
+        if is_other(report.netns_created_ns, header.netns.created_ns) {
+            return Err(UndoError::OtherNamespace {
                 run: self.run.clone(),
             });
         }

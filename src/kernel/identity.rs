@@ -36,12 +36,32 @@ pub fn netns() -> std::io::Result<Netns> {
             )
         })
     };
+    // Not pinned, the inode is made anew each time that it is looked at. The initial namespace is
+    // the same one as long as the machine runs.
+    let pinned = !initial && pins(&contents("/proc/thread-self/mountinfo"), inode);
     Ok(Netns {
         name,
         device,
         inode,
         initial,
+        created_ns: pinned.then(|| changed_ns(&own)).flatten(),
     })
+}
+
+/// Whether a list of mounts has one that keeps a network namespace.
+fn pins(mounts: &str, inode: u64) -> bool {
+    let root = format!("net:[{inode}]");
+    mounts.lines().any(|line| {
+        line.split_once(" - ").is_some_and(|(mount, source)| {
+            source.starts_with("nsfs ") && mount.split(' ').nth(3) == Some(&root)
+        })
+    })
+}
+
+fn changed_ns(file: &fs::Metadata) -> Option<u64> {
+    let seconds = u64::try_from(file.ctime()).ok()?;
+    let rest = u64::try_from(file.ctime_nsec()).ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(rest)
 }
 
 fn named(device: u64, inode: u64) -> Option<String> {
@@ -146,6 +166,18 @@ mod tests {
         assert_eq!(count_list("0-3,8,10-11"), Some(7));
         assert_eq!(count_list(""), None);
         assert_eq!(count_list("3-0"), None);
+    }
+
+    #[test]
+    fn only_a_mount_of_its_own_pins_a_namespace() {
+        let mounts = "64 29 0:23 / /run rw - tmpfs none rw\n\
+            65 64 0:4 net:[4026532248] /run/netns/x rw shared:2 - nsfs nsfs rw\n\
+            66 64 0:4 mnt:[4026532249] /run/other rw - nsfs nsfs rw\n\
+            67 64 0:5 net:[4026532250] /run/fake rw - tmpfs none rw";
+        assert!(pins(mounts, 4_026_532_248));
+        for other in [402_653_224, 4_026_532_249, 4_026_532_250] {
+            assert!(!pins(mounts, other), "{other}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct Memory {
     schema: String,
     /// Boot that the history belongs to.
     pub boot_id: String,
+    /// When the namespace was made, where that was ever known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_ns: Option<u64>,
     /// Timeouts seen and timers written in that boot.
     #[serde(default)]
     pub history: History,
@@ -40,7 +43,8 @@ impl Memory {
 
 impl State {
     /// Reads what earlier runs left; empty where there is nothing. The history of another boot is
-    /// dropped: its clock began anew.
+    /// dropped: its clock began anew. What another namespace of this boot left, whose number this
+    /// one got, is dropped whole.
     ///
     /// # Errors
     /// Where there is something that cannot be read: going on without would forget rules on hold.
@@ -63,13 +67,16 @@ impl State {
         if memory.schema != SCHEMA {
             return Err(damaged(format!("schema `{}`", memory.schema).into()));
         }
-        if memory.boot_id == boot_id {
-            return Ok(memory);
+        if memory.boot_id != boot_id {
+            return Ok(Memory {
+                holds: memory.holds,
+                ..empty()
+            });
         }
-        Ok(Memory {
-            holds: memory.holds,
-            ..empty()
-        })
+        if is_other(memory.created_ns, self.created_ns) {
+            return Ok(empty());
+        }
+        Ok(memory)
     }
 
     /// Writes it, whole.
@@ -80,6 +87,7 @@ impl State {
         let path = self.directory.join("state.json");
         let memory = Memory {
             schema: SCHEMA.to_owned(),
+            created_ns: self.created_ns.or(memory.created_ns),
             ..memory.clone()
         };
         let text = serde_json::to_vec(&memory).map_err(|source| StateError::Damaged {
@@ -88,6 +96,13 @@ impl State {
         })?;
         replace(&path, &text)
     }
+}
+
+/// Whether two namespaces of one number and boot are known to be different ones, by when they were
+/// made.
+#[must_use]
+pub fn is_other(one: Option<u64>, other: Option<u64>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
 #[cfg(test)]
@@ -110,6 +125,37 @@ mod tests {
         let other = state.memory("two").unwrap();
         assert_eq!(other.history, History::default());
         assert_eq!(other.holds, memory.holds);
+    }
+
+    #[test]
+    fn another_namespace_of_the_same_number_starts_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let made = |created_ns| {
+            let netns = Netns {
+                created_ns,
+                ..Netns::default()
+            };
+            State::of(root.path(), &netns)
+        };
+        let state = made(Some(1));
+        state.create().unwrap();
+        let mut memory = state.memory("one").unwrap();
+        let seen = Observation { at_ns: 1, value: 2 };
+        memory.history.timeouts.insert("x".to_owned(), vec![seen]);
+        memory.holds.insert("rule".to_owned(), "run".to_owned());
+        state.remember(&memory).unwrap();
+        let unknown = made(None);
+        let same = unknown.memory("one").unwrap();
+        assert_eq!(
+            (&same.history, &same.holds),
+            (&memory.history, &memory.holds)
+        );
+        // Whoever cannot tell forgets nothing of what others told.
+        unknown.remember(&same).unwrap();
+        assert_eq!(made(Some(1)).memory("one").unwrap().holds, memory.holds);
+        let other = made(Some(2)).memory("one").unwrap();
+        assert_eq!(other.history, History::default());
+        assert!(other.holds.is_empty());
     }
 
     #[test]

@@ -24,13 +24,15 @@ use crate::observe::Netns;
 
 pub use audit::RunName;
 pub use lock::Lock;
-pub use memory::Memory;
+pub use memory::{Memory, is_other};
 pub use undo::{Deleted, UndoReader, UndoWriter, frame, mark};
 
 /// State of one network namespace.
 #[derive(Clone, Debug)]
 pub struct State {
     directory: PathBuf,
+    /// [`Netns::created_ns`]: tells it from an earlier one with the same directory.
+    created_ns: Option<u64>,
 }
 
 /// Why state could not be kept or read.
@@ -122,6 +124,7 @@ impl State {
     pub fn of(root: &Path, netns: &Netns) -> Self {
         Self {
             directory: root.join(format!("netns-{}-{}", netns.device, netns.inode)),
+            created_ns: netns.created_ns,
         }
     }
 

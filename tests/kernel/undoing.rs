@@ -18,6 +18,7 @@ crate::trials!(
     tunables_are_put_back_where_nobody_else_has_written_them,
     a_run_is_undone_once_and_listed_as_such,
     an_unknown_run_is_no_run,
+    a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
 );
 
@@ -188,5 +189,39 @@ fn a_run_whose_record_is_removed_meanwhile_is_passed_over() -> Result<(), Failed
     assert_eq!(list.out.lines().count(), 1, "{}", list.out);
     gateway.run(&["undo"])?.exits(0)?;
     assert_eq!(fixture::keys()?.len(), 5);
+    Ok(())
+}
+
+fn a_namespace_that_got_the_number_of_another_starts_anew() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount", "ip", "conntrack");
+    let gateway = Gateway::new()?;
+    gateway.write_policy(DELETE)?;
+    let ran = gateway.run_in_own_mounts(
+        r#"PATH=$PATH:/usr/sbin:/sbin
+        fill() {
+            ip netns exec "$1" conntrack -I -p udp -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53 \
+                -t 100 >/dev/null 2>&1
+        }
+        mount -t tmpfs none /run
+        ip netns add first
+        number=$(stat -L -c %i /run/netns/first)
+        fill first
+        "$1" apply -q -p policy.toml --netns first >/dev/null
+        "$1" undo --netns first >/dev/null
+        # The same namespace, seen again: the rule is on hold.
+        "$1" apply -q -p policy.toml --netns first >/dev/null && exit 90
+        run=$("$1" undo --netns first --list | tail -1 | cut -d ' ' -f 1)
+        ip netns delete first
+        ip netns add second
+        next=$(stat -L -c %i /run/netns/second)
+        # Where others take numbers too, it cannot be waited for that the same is given again.
+        [ "$next" = "$number" ] || mv "$2"/netns-*-"$number" "$2/netns-$(stat -L -c %d /run/netns/second)-$next"
+        fill second
+        "$1" undo "$run" --netns second && exit 92
+        exec "$1" apply -p policy.toml -o json --netns second"#,
+    )?;
+    let ran = ran.exits(0)?;
+    assert!(ran.err.contains("another network namespace"), "{}", ran.err);
+    assert_eq!(ran.document()?["rules"][0]["done"], 1);
     Ok(())
 }

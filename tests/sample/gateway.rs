@@ -95,6 +95,7 @@ pub(crate) fn header() -> Header {
             device: 4,
             inode: 4_026_531_840,
             initial: true,
+            created_ns: None,
         },
         time_ns: NOW_NS,
         uptime_ns: UPTIME_NS,

@@ -228,7 +228,9 @@ impl From<UndoError> for CliError {
             UndoError::State(error) => error.into(),
             UndoError::Observe(error) => error.into(),
             UndoError::Sweep(error) => Self::failed("nothing was put back").because(error),
-            UndoError::OtherBoot { .. } => Self::failed(error.to_string()),
+            UndoError::OtherBoot { .. } | UndoError::OtherNamespace { .. } => {
+                Self::failed(error.to_string())
+            }
             UndoError::Files { run, source } => {
                 Self::failed(format!("the undo files of run {run} cannot be read")).because(source)
             }
