@@ -78,12 +78,24 @@ pub struct Undone {
     /// Tunables put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sysctl: Vec<TunableResult>,
-    /// Tunables left, since they are not what the run made them, with their present value.
+    /// Tunables left as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sysctl_left: BTreeMap<String, Option<String>>,
+    pub sysctl_left: BTreeMap<String, TunableLeft>,
     /// Rules now on hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
+}
+
+/// A tunable that `undo` left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TunableLeft {
+    /// Its present value.
+    pub value: Option<String>,
+    /// What kept it; absent where it is not any more what the run made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TunableState>,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// Milliseconds of each part of a run.

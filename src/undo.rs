@@ -11,9 +11,9 @@ use crate::kernel::decode::decode;
 use crate::kernel::sysctl::Tunables;
 use crate::kernel::{Change, Live, SweepError, SweepOptions, identity};
 use crate::observe::{Header, Observe, ObserveError, Record};
-use crate::plan::rfc3339;
+use crate::plan::{Resize, TunableState, may_write, rfc3339};
 use crate::rebuild;
-use crate::report::{Report, TunableOutcome, Undone};
+use crate::report::{Report, TunableLeft, TunableOutcome, TunableResult, Undone};
 use crate::state::{Memory, RunName, State, StateError, is_other};
 use crate::tunable::{Governing, governing};
 
@@ -83,12 +83,13 @@ impl Undo<'_> {
         Ok(report)
     }
 
-    /// Puts back the tunables that the run wrote, where they still are what it made them.
+    /// Puts back the tunables that the run wrote, where they still are what it made them and the
+    /// rails allow the value that they had.
     ///
     /// # Errors
     /// Where nothing was put back.
-    pub fn sysctl(&self) -> Result<Report, UndoError> {
-        let (mut report, _, mut memory) = self.begin()?;
+    pub fn sysctl(&self, resize: Resize) -> Result<Report, UndoError> {
+        let (mut report, header, mut memory) = self.begin()?;
         let tunables = self.live.tunables();
         let mut undone = Undone {
             at: rfc3339(identity::time_ns()),
@@ -100,23 +101,27 @@ impl Undo<'_> {
             .filter(|result| result.outcome != TunableOutcome::Failed);
         for result in written {
             let now = tunables.read(&result.name).ok();
-            let before = result.before.as_deref().and_then(|b| b.trim().parse().ok());
-            match before {
-                Some(before) if now == result.after => {
-                    let put_back = tunable::write_one(&tunables, &result.name, before, now);
-                    let value = put_back.after.as_deref().and_then(|text| text.parse().ok());
-                    if let Some(value) = value
-                        && crate::tunable::is_timeout(&result.name)
-                    {
-                        let at_ns = identity::uptime_ns();
-                        memory.history.record_timeout(&result.name, at_ns, value);
-                    }
-                    undone.sysctl.push(put_back);
+            let before = match may_put_back(result, now.as_ref(), &header, resize) {
+                Ok(before) => before,
+                Err((state, reason)) => {
+                    let left = TunableLeft {
+                        value: now,
+                        state,
+                        reason,
+                    };
+                    undone.sysctl_left.insert(result.name.clone(), left);
+                    continue;
                 }
-                _ => {
-                    undone.sysctl_left.insert(result.name.clone(), now);
-                }
+            };
+            let put_back = tunable::write_one(&tunables, &result.name, before, now);
+            let value = put_back.after.as_deref().and_then(|text| text.parse().ok());
+            if let Some(value) = value
+                && crate::tunable::is_timeout(&result.name)
+            {
+                let at_ns = identity::uptime_ns();
+                memory.history.record_timeout(&result.name, at_ns, value);
             }
+            undone.sysctl.push(put_back);
         }
         self.state.remember(&memory)?;
         report.undone = Some(undone);
@@ -253,6 +258,27 @@ impl Undo<'_> {
         };
         self.live.dump(&mut [&mut visit])?;
         Ok(keys)
+    }
+}
+
+/// The value that a tunable had before a run wrote it, if it may have that again.
+fn may_put_back(
+    result: &TunableResult,
+    now: Option<&String>,
+    header: &Header,
+    resize: Resize,
+) -> Result<u64, (Option<TunableState>, String)> {
+    if now != result.after.as_ref() {
+        return Err((None, "not any more what the run made it".to_owned()));
+    }
+    let before = result.before.as_deref().and_then(|b| b.trim().parse().ok());
+    let Some(before) = before else {
+        let reason = "its value before the run is no number".to_owned();
+        return Err((Some(TunableState::Refused), reason));
+    };
+    match may_write(&result.name, before, header, resize) {
+        Ok(()) => Ok(before),
+        Err((state, reason)) => Err((Some(state), reason.unwrap_or_default())),
     }
 }
 

@@ -17,7 +17,7 @@ pub use budget::limit;
 pub use explain::{ClauseText, Explanation, RuleVerdict};
 pub use judge::{Facts, Fate, Judge, Left, Verdict};
 pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
-pub use tunable::{Resize, TunableState, TunableStep, tunables};
+pub use tunable::{Kept, Resize, TunableState, TunableStep, may_write, tunables};
 
 use crate::impact::Impact;
 use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::observe::Header;
+use crate::observe::{Header, Reading};
 use crate::policy::{Goal, Mode, Policy, Scaled, Want};
 use crate::tunable::{self, BUCKET_STEP, BYTES_PER_BUCKET, BYTES_PER_ENTRY, Scope};
 
@@ -107,7 +107,7 @@ fn step(goal: &Goal, header: &Header, max: Option<u64>, resize: Resize) -> Tunab
         Want::BucketsAuto => max.filter(|&max| max > 0).map(buckets_for),
     };
     let (state, reason) = match wanted {
-        Some(wanted) => judge(goal, header, current, wanted, resize),
+        Some(wanted) => judge(goal, header, wanted, resize),
         None if !header.conntrack => absent(),
         None => (
             TunableState::Unreadable,
@@ -140,27 +140,12 @@ fn absent() -> (TunableState, Option<String>) {
 fn judge(
     goal: &Goal,
     header: &Header,
-    current: Option<u64>,
     wanted: u64,
     resize: Resize,
 ) -> (TunableState, Option<String>) {
-    if !header.conntrack {
-        return absent();
-    }
-    let Some(reading) = header.tunables.get(&goal.name) else {
-        return (
-            TunableState::NotOnThisKernel,
-            Some("not on this kernel".to_owned()),
-        );
-    };
-    let Some(current) = current else {
-        let reason = reading.error.clone().or_else(|| {
-            reading
-                .value
-                .as_ref()
-                .map(|v| format!("`{v}` is no number"))
-        });
-        return (TunableState::Unreadable, reason);
+    let current = match current_of(&goal.name, header) {
+        Ok((_, current)) => current,
+        Err((state, reason)) => return (state, reason),
     };
     let met = match goal.mode {
         Mode::Enforce | Mode::Observe => current == wanted,
@@ -174,38 +159,85 @@ fn judge(
     if goal.mode == Mode::Observe {
         return (TunableState::Observed, None);
     }
-    let known = tunable::find(&goal.name);
+    match may_write(&goal.name, wanted, header, resize) {
+        Ok(()) => (TunableState::Change, None),
+        Err((state, reason)) => (state, reason),
+    }
+}
+
+/// What a tunable is at present.
+fn current_of<'h>(name: &str, header: &'h Header) -> Result<(&'h Reading, u64), Kept> {
+    if !header.conntrack {
+        return Err(absent());
+    }
+    let Some(reading) = header.tunables.get(name) else {
+        return Err((
+            TunableState::NotOnThisKernel,
+            Some("not on this kernel".to_owned()),
+        ));
+    };
+    if let Some(current) = header.number(name) {
+        return Ok((reading, current));
+    }
+    let no_number = |value: &String| format!("`{value}` is no number");
+    let reason = reading.error.clone();
+    let reason = reason.or_else(|| reading.value.as_ref().map(no_number));
+    Err((TunableState::Unreadable, reason))
+}
+
+/// Why a tunable keeps its value: what it is then, and the words for it.
+pub type Kept = (TunableState, Option<String>);
+
+/// Whether the rails let a value be written, wherever it comes from.
+///
+/// # Errors
+/// Why not: the kernel would take it for something else, `max` would come too near to the live
+/// count, the hash would be resized unasked, or it cannot be written here.
+pub fn may_write(name: &str, wanted: u64, header: &Header, resize: Resize) -> Result<(), Kept> {
+    let (reading, current) = current_of(name, header)?;
+    let known = tunable::find(name);
+    if let Some(known) = known
+        && !(known.min..=known.max).contains(&wanted)
+    {
+        return Err((
+            TunableState::Refused,
+            Some(format!(
+                "{wanted} is no value for it: {} to {}",
+                known.min, known.max
+            )),
+        ));
+    }
     if known.is_some_and(|known| known.scope == Scope::Machine) && !header.netns.initial {
-        return (
+        return Err((
             TunableState::InitialNamespace,
             Some("set in the initial namespace".to_owned()),
-        );
+        ));
     }
-    if goal.name == "nf_conntrack_max"
+    if name == "nf_conntrack_max"
         && let Some(reason) = below_headroom(current, wanted, header.count)
     {
-        return (TunableState::Refused, Some(reason));
+        return Err((TunableState::Refused, Some(reason)));
     }
     if !reading.writable {
-        return (
+        return Err((
             TunableState::NotWritable,
             Some("may not be written here: read-only /proc/sys or missing privilege".to_owned()),
-        );
+        ));
     }
-    if goal.name == "nf_conntrack_buckets" && resize == Resize::Later {
+    if name == "nf_conntrack_buckets" && resize == Resize::Later {
         let stall_ms = header
             .count
             .unwrap_or(0)
             .saturating_mul(RESIZE_NS_PER_ENTRY)
             / 1_000_000;
-        return (
+        return Err((
             TunableState::Pending,
             Some(format!(
-                "resizing the hash stops all packets, here for about {stall_ms} ms: `apply --resize now`"
+                "resizing the hash stops all packets, here for about {stall_ms} ms: `--resize now`"
             )),
-        );
+        ));
     }
-    (TunableState::Change, None)
+    Ok(())
 }
 
 fn below_headroom(current: u64, wanted: u64, count: Option<u64>) -> Option<String> {
@@ -264,7 +296,7 @@ fn mode_word(mode: Mode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{Netns, Reading};
+    use crate::observe::Netns;
 
     fn header(values: &[(&str, &str)]) -> Header {
         Header {
@@ -329,6 +361,32 @@ mod tests {
         assert_eq!(one(&low, &header).state, TunableState::Refused);
         let enough = goal("nf_conntrack_max", Want::Number(1250), Mode::Enforce);
         assert_eq!(one(&enough, &header).state, TunableState::Change);
+    }
+
+    #[test]
+    fn whatever_a_value_comes_from_the_rails_hold() {
+        let header = header(&[
+            ("nf_conntrack_max", "4000"),
+            ("nf_conntrack_buckets", "1024"),
+            ("nf_conntrack_icmp_timeout", "11"),
+        ]);
+        let kept = |name, wanted, resize| {
+            let kept = may_write(name, wanted, &header, resize).err();
+            kept.map(|(state, _)| state)
+        };
+        for (name, wanted) in [
+            ("nf_conntrack_max", 1249),
+            ("nf_conntrack_max", 0),
+            ("nf_conntrack_icmp_timeout", 0),
+            ("nf_conntrack_buckets", 0),
+        ] {
+            let refused = kept(name, wanted, Resize::Now);
+            assert_eq!(refused, Some(TunableState::Refused), "{name} = {wanted}");
+        }
+        assert_eq!(kept("nf_conntrack_max", 1250, Resize::Later), None);
+        let buckets = |resize| kept("nf_conntrack_buckets", 512, resize);
+        assert_eq!(buckets(Resize::Later), Some(TunableState::Pending));
+        assert_eq!(buckets(Resize::Now), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ crate::trials!(
     what_is_there_taken_or_expired_is_counted_and_not_made,
     the_rules_of_an_undone_run_are_on_hold_until_released,
     tunables_are_put_back_where_nobody_else_has_written_them,
+    the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
     an_unknown_run_is_no_run,
     a_namespace_that_got_the_number_of_another_starts_anew,
@@ -148,10 +149,40 @@ fn tunables_are_put_back_where_nobody_else_has_written_them() -> Result<(), Fail
         .document()?;
     let undone = &report["undone"];
     assert_eq!(undone["sysctl"].as_array().map(Vec::len), Some(2));
-    assert_eq!(undone["sysctl_left"]["nf_conntrack_icmp_timeout"], "12");
+    assert_eq!(
+        undone["sysctl_left"]["nf_conntrack_icmp_timeout"]["value"],
+        "12"
+    );
     assert_eq!(read_tunable("nf_conntrack_udp_timeout_stream")?, 120);
     assert_eq!(read_tunable("nf_conntrack_acct")?, 0);
     assert_eq!(read_tunable("nf_conntrack_icmp_timeout")?, 12);
+    Ok(())
+}
+
+fn the_rails_hold_for_tunables_that_are_put_back() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    // The kernel takes it for: new entries end at once.
+    write_tunable("nf_conntrack_icmp_timeout", 0)?;
+    gateway
+        .run_apply("[timeouts]\nicmp = 11\nudp.stream = 61\n")?
+        .exits(0)?;
+    // What a run in the initial namespace would have written.
+    let state = gateway.state()?;
+    let run = state.runs()?.into_iter().next().ok_or("no run")?;
+    let mut report = state.read_audit(&run)?;
+    let mut max = report.sysctl[0].clone();
+    max.name = "nf_conntrack_max".to_owned();
+    max.before = Some("1".to_owned());
+    max.after = Some(read_tunable("nf_conntrack_max")?.to_string());
+    report.sysctl.push(max);
+    state.write_audit(&run, &report)?;
+    let undone = gateway.run(&["undo", "--sysctl", "-o", "json"])?.exits(3)?;
+    let undone = &undone.document()?["undone"];
+    let left = &undone["sysctl_left"];
+    assert_eq!(left["nf_conntrack_icmp_timeout"]["state"], "refused");
+    assert_eq!(left["nf_conntrack_max"]["state"], "initial-namespace");
+    assert_eq!(read_tunable("nf_conntrack_icmp_timeout")?, 11);
+    assert_eq!(read_tunable("nf_conntrack_udp_timeout_stream")?, 120);
     Ok(())
 }
 

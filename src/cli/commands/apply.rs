@@ -49,6 +49,14 @@ pub enum ResizeArg {
     Now,
 }
 
+impl From<ResizeArg> for Resize {
+    fn from(when: ResizeArg) -> Self {
+        match when {
+            ResizeArg::Now => Self::Now,
+        }
+    }
+}
+
 /// Applies and prints what was done.
 pub(super) fn run(common: &Common, args: &ApplyArgs) -> Result<Outcome, CliError> {
     let (policy, members) = policy::load(common, &args.policy)?;
@@ -80,10 +88,7 @@ fn apply(
         policy,
         members,
         options: Options {
-            resize: match args.resize {
-                Some(ResizeArg::Now) => Resize::Now,
-                None => Resize::Later,
-            },
+            resize: args.resize.map_or(Resize::Later, Into::into),
             holds: Vec::new(),
         },
         tell: &|seen| told.tell(seen),

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::apply::ResizeArg;
 use crate::cli::args::{Common, NetnsArg, Output};
 use crate::cli::render::{
     self,
@@ -11,6 +12,7 @@ use crate::cli::render::{
 };
 use crate::cli::{CliError, Outcome, live, shown};
 use crate::kernel::Live;
+use crate::plan::{Resize, TunableState};
 use crate::report::{Report, TunableOutcome, Undone};
 use crate::state::{RunName, State, StateError};
 use crate::undo::{Undo, UndoError};
@@ -33,6 +35,9 @@ pub struct UndoArgs {
     /// Put back the tunables that the run wrote, instead of entries
     #[arg(long)]
     pub sysctl: bool,
+    /// Put back also the size of the hash table: all packets stop meanwhile
+    #[arg(long, value_enum, value_name = "WHEN", requires = "sysctl")]
+    pub resize: Option<ResizeArg>,
     /// List the recorded runs, newest first
     #[arg(long, conflicts_with_all = ["run", "sysctl"])]
     pub list: bool,
@@ -70,7 +75,7 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
         run: &run,
     };
     let report = if args.sysctl {
-        undo.sysctl()?
+        undo.sysctl(args.resize.map_or(Resize::Later, Into::into))?
     } else {
         undo.flows()?
     };
@@ -79,11 +84,17 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
         Output::Text => text(&run, &undone, args.sysctl),
         Output::Json => render::json(&report),
     })?;
+    let left = |kept: &[TunableState]| {
+        let mut left = undone.sysctl_left.values().filter_map(|left| left.state);
+        left.any(|state| kept.contains(&state))
+    };
     let failed = |outcome| undone.sysctl.iter().any(|result| result.outcome == outcome);
     Ok(Outcome {
         incomplete: undone.failed + undone.unknown + undone.no_room > 0
-            || failed(TunableOutcome::Failed),
+            || failed(TunableOutcome::Failed)
+            || left(&[TunableState::NotWritable, TunableState::Unreadable]),
         disagrees: failed(TunableOutcome::Disagrees),
+        refused: left(&[TunableState::Refused]),
         ..Outcome::default()
     })
 }
@@ -175,11 +186,12 @@ fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
                 result.after.as_deref().unwrap_or("?")
             )?;
         }
-        for (name, value) in &undone.sysctl_left {
+        for (name, left) in &undone.sysctl_left {
             writeln!(
                 stdout,
-                "  {name}: left at {}, which is not what the run made it",
-                value.as_deref().unwrap_or("?")
+                "  {name}: left at {}: {}",
+                left.value.as_deref().unwrap_or("?"),
+                left.reason
             )?;
         }
         return Ok(());
