@@ -52,12 +52,12 @@ impl Running<'_> {
             ));
             return;
         }
-        let undo = Arc::clone(undo);
+        let record = Arc::clone(undo);
         let hook = move |batch: &Outgoing<'_>| {
-            let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut undo = record.lock().unwrap_or_else(PoisonError::into_inner);
             undo.mark_sent(batch.record)
         };
-        let Some(sweep) = self.sweep(Box::new(hook)) else {
+        let Some(sweep) = self.sweep(Box::new(hook), undo) else {
             return;
         };
         if let Err(problem) = self.set_timers(judge, &timers, &sweep) {

@@ -22,7 +22,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::kernel::sweep::Outgoing;
+use crate::kernel::sweep::{Answered, BeforeBatch, Outgoing};
 use crate::kernel::{Live, Sweep, SweepOptions, Tally as Sent, identity};
 use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};
 use crate::plan::{
@@ -231,12 +231,12 @@ impl Running<'_> {
             self.note_retimes(judge, streaming.iter().copied())?;
         }
         let mut sweep = if streams {
-            let undo = Arc::clone(undo);
+            let record = Arc::clone(undo);
             let hook = move |batch: &Outgoing<'_>| {
-                let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut undo = record.lock().unwrap_or_else(PoisonError::into_inner);
                 undo.append_sent(batch.record)
             };
-            self.sweep(Box::new(hook))
+            self.sweep(Box::new(hook), undo)
         } else {
             None
         };
@@ -303,10 +303,16 @@ impl Running<'_> {
         Ok(settled)
     }
 
-    fn sweep(&mut self, before: crate::kernel::sweep::BeforeBatch) -> Option<Sweep> {
+    fn sweep(&mut self, before: BeforeBatch, undo: &Undo) -> Option<Sweep> {
+        let undo = Arc::clone(undo);
+        let after = move |batch: &Answered<'_>| {
+            let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
+            undo.answered(batch.made());
+        };
         let options = SweepOptions {
             pace: self.apply.policy.limits.pace.and_then(NonZeroU32::new),
             before: Some(before),
+            after: Some(Box::new(after)),
             ..SweepOptions::default()
         };
         match self.apply.live.sweep(options) {

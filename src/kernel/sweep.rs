@@ -77,6 +77,30 @@ pub struct Outgoing<'a> {
 /// later ones back.
 pub type BeforeBatch = Box<dyn FnMut(&Outgoing<'_>) -> io::Result<()> + Send>;
 
+/// A batch that was sent and answered, or could not be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// Tag and key of each change, as the hook before the batch saw them.
+    pub changes: &'a [(u32, FlowKey)],
+    /// For each of them, whether [`Feeder::record`] was written for it.
+    recorded: &'a [bool],
+    /// For each of them, whether it certainly was not made.
+    unmade: &'a [bool],
+}
+
+impl Answered<'_> {
+    /// For each change that came with a record, in order: whether it was made, as far as is known.
+    /// False where the kernel refused it, had no such entry, or never got it.
+    pub fn made(&self) -> impl Iterator<Item = bool> {
+        let both = self.recorded.iter().zip(self.unmade);
+        both.filter(|(recorded, _)| **recorded)
+            .map(|(_, unmade)| !unmade)
+    }
+}
+
+/// Called, on the sending thread, with each batch that the hook before it was called with.
+pub type AfterBatch = Box<dyn FnMut(&Answered<'_>) + Send>;
+
 /// How a sweep goes.
 #[derive(Default)]
 pub struct SweepOptions {
@@ -84,6 +108,8 @@ pub struct SweepOptions {
     pub pace: Option<NonZeroU32>,
     /// Called before each batch.
     pub before: Option<BeforeBatch>,
+    /// Called after each batch.
+    pub after: Option<AfterBatch>,
     /// Messages a batch, instead of what the room for answers holds. Above that, answers of
     /// failed changes get lost, and their outcome is counted as unknown.
     pub batch_messages: Option<NonZeroU32>,
@@ -96,6 +122,7 @@ impl std::fmt::Debug for SweepOptions {
         f.debug_struct("SweepOptions")
             .field("pace", &self.pace)
             .field("before", &self.before.is_some())
+            .field("after", &self.after.is_some())
             .field("batch_messages", &self.batch_messages)
             .field("receive_bytes", &self.receive_bytes)
             .finish()
@@ -114,6 +141,10 @@ struct Batch {
     /// As many as `changes`.
     messages: u32,
     record: Vec<u8>,
+    /// Length of `record` behind the last change.
+    record_end: usize,
+    /// For each change, whether `record` grew for it.
+    recorded: Vec<bool>,
 }
 
 impl Batch {
@@ -122,6 +153,8 @@ impl Batch {
         self.changes.clear();
         self.messages = 0;
         self.record.clear();
+        self.record_end = 0;
+        self.recorded.clear();
     }
 }
 
@@ -177,10 +210,12 @@ impl Sweep {
             socket,
             shared: Arc::clone(&shared),
             before: options.before,
+            after: options.after,
             pace: options.pace,
             due: Instant::now(),
             buffer: vec![0; BUFFER],
             answered: Vec::new(),
+            unmade: Vec::new(),
             tally: Tally::default(),
         };
         let thread = thread::Builder::new()
@@ -269,6 +304,8 @@ impl Feeder<'_> {
         let sequence = batch.sequence.wrapping_add(batch.messages);
         change.encode(sequence, &mut batch.bytes);
         batch.changes.push((tag, change.key()));
+        batch.recorded.push(batch.record.len() > batch.record_end);
+        batch.record_end = batch.record.len();
         batch.messages += 1;
         let shared = &self.sweep.shared;
         if batch.bytes.len() + LARGEST_REQUEST > shared.batch_bytes
@@ -310,11 +347,14 @@ struct Sender {
     socket: Socket,
     shared: Arc<Shared>,
     before: Option<BeforeBatch>,
+    after: Option<AfterBatch>,
     pace: Option<NonZeroU32>,
     /// When the next batch may go out.
     due: Instant,
     buffer: Vec<u8>,
     answered: Vec<bool>,
+    /// For each change of a batch, whether it certainly was not made.
+    unmade: Vec<bool>,
     tally: Tally,
 }
 
@@ -324,10 +364,22 @@ impl Sender {
             self.wait(batch.messages);
             if self.shared.stopped.load(Ordering::Relaxed) {
                 self.count(&batch, Outcome::Unsent);
-            } else if let Err(error) = self.act(&mut batch) {
-                self.shared.stopped.store(true, Ordering::Relaxed);
-                self.count(&batch, Outcome::Unsent);
-                self.tally.stopped = Some(error);
+            } else {
+                self.unmade.clear();
+                self.unmade.resize(batch.changes.len(), false);
+                if let Err(error) = self.act(&mut batch) {
+                    self.shared.stopped.store(true, Ordering::Relaxed);
+                    self.count(&batch, Outcome::Unsent);
+                    self.tally.stopped = Some(error);
+                    self.unmade.fill(true);
+                }
+                if let Some(after) = &mut self.after {
+                    after(&Answered {
+                        changes: &batch.changes,
+                        recorded: &batch.recorded,
+                        unmade: &self.unmade,
+                    });
+                }
             }
             self.shared.give_back(batch);
         }
@@ -400,6 +452,7 @@ impl Sender {
                 if std::mem::replace(&mut self.answered[index], true) {
                     continue;
                 }
+                self.unmade[index] = answer.errno != 0;
                 self.tally.answer(*tag, key, answer);
             }
         }

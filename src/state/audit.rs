@@ -138,6 +138,7 @@ impl State {
             let files = [
                 self.audit_path(&run),
                 self.undo_flows_path(&run),
+                self.undo_kept_path(&run),
                 self.undo_sent_path(&run),
             ];
             bytes += files

@@ -6,6 +6,7 @@
 //!                             /audit/RUN.json
 //!                             /undo/RUN.flows   deleted entries as the kernel dumped them
 //!                             /undo/RUN.sent    which of them were sent, in order
+//!                             /undo/RUN.kept    which of those deleted nothing
 //! ```
 //! Files are replaced whole (temporary file, rename), so none is ever half written; the undo files
 //! only grow, and a torn last record is ignored.

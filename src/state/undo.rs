@@ -5,7 +5,9 @@
 //! 65,535 while that is open). `RUN.sent` holds the offsets (eight bytes each) of those whose delete
 //! was handed to the kernel, with the index of the rule (two bytes). Both grow before the batch that
 //! they describe is sent; a message that was written but never sent has no offset and is not put
-//! back.
+//! back. `RUN.kept` holds the numbers (eight bytes each, ascending) of those records of `RUN.sent`
+//! that deleted nothing by the kernel's answer. It grows after the answer: what a kill keeps out of
+//! it may be put back although it was gone before.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -16,6 +18,7 @@ use super::{RunName, State, StateError};
 
 const FRAME: usize = 10;
 const SENT: usize = 10;
+const KEPT: usize = 8;
 const BUFFER: usize = 256 * 1024;
 /// Longer than any message of a dump; a length above this is damage.
 const LONGEST: usize = 64 * 1024;
@@ -25,7 +28,12 @@ const LONGEST: usize = 64 * 1024;
 pub struct UndoWriter {
     flows: BufWriter<File>,
     sent: BufWriter<File>,
+    /// `None` once it could not be written: nothing may follow on a torn record.
+    kept: Option<BufWriter<File>>,
     end: u64,
+    /// Records of `sent`, and how many there were before the last batch.
+    marks: u64,
+    marks_before: u64,
     scratch: Vec<u8>,
     /// A delete was handed over, or was about to be.
     sends: bool,
@@ -91,6 +99,7 @@ impl UndoWriter {
     /// # Errors
     /// Where they cannot be written; then the batch may not be sent.
     pub fn append_sent(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.marks_before = self.marks;
         if frames.is_empty() {
             return Ok(());
         }
@@ -103,6 +112,7 @@ impl UndoWriter {
                 mark(&mut writer.scratch, writer.end, rule);
                 writer.sends = true;
                 writer.sent.write_all(&writer.scratch)?;
+                writer.marks += 1;
                 writer.end += (FRAME + length) as u64;
                 rest = after.get(length..).unwrap_or_default();
             }
@@ -115,6 +125,7 @@ impl UndoWriter {
     /// # Errors
     /// Where that cannot be written; then the batch may not be sent.
     pub fn mark_sent(&mut self, marks: &[u8]) -> io::Result<()> {
+        self.marks_before = self.marks;
         // Timers alone need no record, so they go out also where none can be written.
         if marks.is_empty() {
             return Ok(());
@@ -122,8 +133,31 @@ impl UndoWriter {
         self.unless_broken(|writer| {
             writer.sends = true;
             writer.sent.write_all(marks)?;
+            writer.marks += (marks.len() / SENT) as u64;
             writer.flush()
         })
+    }
+
+    /// Takes the answers to the deletes of the batch that was told last, in its order: whether each
+    /// was made. Where that cannot be written, more will be put back than was deleted, and nothing
+    /// less.
+    pub fn answered(&mut self, made: impl Iterator<Item = bool>) {
+        let Some(kept) = &mut self.kept else {
+            return;
+        };
+        let numbers = (self.marks_before..)
+            .zip(made)
+            .filter(|(_, made)| !made)
+            .map(|(number, _)| number);
+        let write = || {
+            for number in numbers {
+                kept.write_all(&number.to_le_bytes())?;
+            }
+            kept.flush()
+        };
+        if write().is_err() {
+            self.kept = None;
+        }
     }
 
     /// Gives back the room of kept messages if none of them will be sent; where any delete was
@@ -173,6 +207,11 @@ pub struct UndoReader {
     flows: File,
     flows_end: u64,
     sent: io::BufReader<File>,
+    /// Records read of `sent`.
+    marks: u64,
+    kept: Option<io::BufReader<File>>,
+    /// The next record of `sent` that deleted nothing.
+    next_kept: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -186,13 +225,23 @@ impl UndoReader {
     /// Never.
     pub fn next_deleted(&mut self) -> io::Result<Option<Deleted<'_>>> {
         let mut entry = [0; SENT];
-        if !read_whole(&mut self.sent, &mut entry)? {
-            return Ok(None);
+        loop {
+            if !read_whole(&mut self.sent, &mut entry)? {
+                return Ok(None);
+            }
+            let number = self.marks;
+            self.marks += 1;
+            while self.next_kept.is_some_and(|kept| kept < number) {
+                self.read_kept()?;
+            }
+            if self.next_kept != Some(number) {
+                break;
+            }
         }
         let (offset, rule) = entry.split_at(8);
         let offset = u64::from_le_bytes(offset.try_into().expect("eight of ten bytes"));
         let rule = u16::from_le_bytes(rule.try_into().expect("two of ten bytes"));
-        if offset + FRAME as u64 > self.flows_end {
+        if offset.saturating_add(FRAME as u64) > self.flows_end {
             return Ok(None);
         }
         self.flows.seek(SeekFrom::Start(offset))?;
@@ -215,6 +264,18 @@ impl UndoReader {
             at_ms,
             rule,
         }))
+    }
+}
+
+impl UndoReader {
+    fn read_kept(&mut self) -> io::Result<()> {
+        let mut number = [0; KEPT];
+        let whole = match &mut self.kept {
+            Some(kept) => read_whole(kept, &mut number)?,
+            None => false,
+        };
+        self.next_kept = whole.then_some(u64::from_le_bytes(number));
+        Ok(())
     }
 }
 
@@ -246,6 +307,10 @@ impl State {
         self.undo_directory().join(format!("{run}.sent"))
     }
 
+    pub(super) fn undo_kept_path(&self, run: &RunName) -> PathBuf {
+        self.undo_directory().join(format!("{run}.kept"))
+    }
+
     /// Opens the undo files of a new run.
     ///
     /// # Errors
@@ -262,25 +327,30 @@ impl State {
         Ok(UndoWriter {
             flows: BufWriter::with_capacity(BUFFER, create(self.undo_flows_path(run))?),
             sent: BufWriter::with_capacity(BUFFER, create(self.undo_sent_path(run))?),
+            kept: Some(BufWriter::new(create(self.undo_kept_path(run))?)),
             end: 0,
+            marks: 0,
+            marks_before: 0,
             scratch: Vec::new(),
             sends: false,
             broken: false,
         })
     }
 
-    /// How many deletes of a run were handed to the kernel, or were about to be when it ended; 0
-    /// where it left no undo files.
+    /// How many entries a run deleted, or may have: its deletes that were handed to the kernel, or
+    /// were about to be when it ended, without those that deleted nothing; 0 where it left no undo
+    /// files.
     ///
     /// # Errors
-    /// Where the file cannot be looked at.
-    pub fn deletes_sent(&self, run: &RunName) -> Result<u64, StateError> {
-        let path = self.undo_sent_path(run);
-        match fs::metadata(&path) {
-            Ok(file) => Ok(file.len() / SENT as u64),
+    /// Where the files cannot be looked at.
+    pub fn may_have_deleted(&self, run: &RunName) -> Result<u64, StateError> {
+        let records = |path: PathBuf, size: usize| match fs::metadata(&path) {
+            Ok(file) => Ok(file.len() / size as u64),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(source) => Err(StateError::file("read", &path)(source)),
-        }
+        };
+        let kept = records(self.undo_kept_path(run), KEPT)?;
+        Ok(records(self.undo_sent_path(run), SENT)?.saturating_sub(kept))
     }
 
     /// Opens the undo files of an earlier run.
@@ -302,12 +372,24 @@ impl State {
             .metadata()
             .map_err(StateError::file("read", &path))?
             .len();
-        Ok(UndoReader {
+        let kept = match open(self.undo_kept_path(run)) {
+            Ok(kept) => Some(io::BufReader::new(kept)),
+            Err(StateError::NoRun { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut reader = UndoReader {
             flows,
             flows_end,
             sent: io::BufReader::new(open(self.undo_sent_path(run))?),
+            marks: 0,
+            kept,
+            next_kept: None,
             buffer: Vec::new(),
-        })
+        };
+        reader
+            .read_kept()
+            .map_err(StateError::file("read", &self.undo_kept_path(run)))?;
+        Ok(reader)
     }
 }
 
@@ -416,8 +498,49 @@ mod tests {
             writer.mark_sent(&[]).unwrap();
             drop(writer);
             assert!(read(&state, &run).is_empty());
-            fs::remove_file(state.undo_flows_path(&run)).unwrap();
-            fs::remove_file(state.undo_sent_path(&run)).unwrap();
+            fs::remove_dir_all(state.undo_directory()).unwrap();
+            state.create().unwrap();
         }
+    }
+
+    #[test]
+    fn what_a_delete_did_not_delete_does_not_come_back() {
+        let (_root, state, run) = written();
+        fs::remove_dir_all(state.undo_directory()).unwrap();
+        state.create().unwrap();
+        let mut writer = state.undo_writer(&run).unwrap();
+        let kept: Vec<u64> = [b"zero", b"one ", b"two "]
+            .iter()
+            .map(|text| writer.keep(*text, 1).unwrap())
+            .collect();
+        let mut frames = Vec::new();
+        for text in [&b"three"[..], b"four", b"five"] {
+            frame(&mut frames, text, 4, 7);
+        }
+        writer.append_sent(&frames).unwrap();
+        writer.answered([true, false, true].into_iter());
+        let mut marks = Vec::new();
+        for offset in &kept {
+            mark(&mut marks, *offset, 8);
+        }
+        writer.mark_sent(&marks).unwrap();
+        writer.answered([false, true, false].into_iter());
+        // Timers alone.
+        writer.mark_sent(&[]).unwrap();
+        writer.answered([].into_iter());
+        let texts = || -> Vec<String> {
+            let all = read(&state, &run).into_iter();
+            all.map(|(text, ..)| String::from_utf8(text).unwrap())
+                .collect()
+        };
+        assert_eq!(texts(), ["three", "five", "one "]);
+        assert_eq!(state.may_have_deleted(&run).unwrap(), 3);
+        // Torn or lost, it only hides less.
+        let path = state.undo_kept_path(&run);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(texts(), ["three", "five", "one ", "two "]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(texts().len(), 6);
     }
 }

@@ -192,7 +192,7 @@ fn recorded(state: &State) -> Result<BTreeSet<FlowKey>, Failed> {
     let Some(run) = state.runs()?.into_iter().next() else {
         return Ok(keys);
     };
-    if state.deletes_sent(&run)? == 0 {
+    if state.may_have_deleted(&run)? == 0 {
         return Ok(keys);
     }
     let mut reader = state.undo_reader(&run)?;

@@ -23,6 +23,7 @@ crate::trials!(
     lost_answers_are_unknown_and_never_done,
     errors_of_a_whole_table_fit_the_room_for_answers,
     the_hook_sees_every_batch_before_it_is_sent,
+    the_answers_to_what_was_recorded_are_told_after_each_batch,
     a_refusing_hook_keeps_back_its_batch_and_all_later_ones,
     a_sweep_that_is_not_finished_sends_nothing_more,
     a_pace_is_kept,
@@ -216,6 +217,55 @@ fn the_hook_sees_every_batch_before_it_is_sent() -> Result<(), Failed> {
         .flat_map(|(flow, _)| flow.id.to_be_bytes())
         .collect();
     assert_eq!(*record.lock().expect("not poisoned"), ids);
+    Ok(())
+}
+
+fn the_answers_to_what_was_recorded_are_told_after_each_batch() -> Result<(), Failed> {
+    flows::create(&flows::many(1000))?;
+    let told: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let made = Arc::clone(&told);
+    let mut batches = 0;
+    let sweep = Live::default().sweep(SweepOptions {
+        batch_messages: NonZeroU32::new(100),
+        before: Some(Box::new(move |_| {
+            batches += 1;
+            if batches == 10 {
+                return Err(io::Error::other("the disk is full"));
+            }
+            Ok(())
+        })),
+        after: Some(Box::new(move |answered| {
+            made.lock().expect("not poisoned").extend(answered.made());
+        })),
+        ..SweepOptions::default()
+    })?;
+    let mut feeder = sweep.feeder();
+    for (index, (flow, _)) in fixture::table()?.iter().enumerate() {
+        let mut change = delete(flow);
+        if index % 3 == 0
+            && let Change::Delete { id, .. } = &mut change
+        {
+            *id ^= 1;
+        }
+        // Every other one is of no interest.
+        if index % 2 == 0 {
+            feeder.record().push(0);
+        }
+        feeder.push(0, &change);
+    }
+    drop(feeder);
+    let count = sweep.finish().count(0);
+    assert_eq!((count.done, count.gone, count.unsent), (600, 300, 100));
+    let wanted = (0..1000)
+        .step_by(2)
+        .map(|index| index < 900 && index % 3 != 0);
+    assert!(
+        told.lock()
+            .expect("not poisoned")
+            .iter()
+            .copied()
+            .eq(wanted)
+    );
     Ok(())
 }
 

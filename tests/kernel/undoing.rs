@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use conntidy::flow::protocol::tcp;
 use conntidy::flow::{Flow, Protocol, Status};
+use conntidy::kernel::Change;
+use conntidy::kernel::namespace::within_new;
 use libtest_mimic::Failed;
 
 use crate::fixture::{self, read_tunable, write_tunable};
 use crate::flows::{self, flow, in_state, translated};
-use crate::gateway::{Gateway, assured, is_about, lasting, left, result};
+use crate::gateway::{Gateway, Ran, assured, is_about, lasting, left, result};
 
 crate::trials!(
     entries_come_back_with_translation_mark_zone_and_the_time_that_is_left,
@@ -18,6 +20,7 @@ crate::trials!(
     tunables_are_put_back_where_nobody_else_has_written_them,
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
+    what_somebody_else_deleted_meanwhile_is_not_made,
     an_unknown_run_is_no_run,
     a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
@@ -171,7 +174,7 @@ fn the_rails_hold_for_tunables_that_are_put_back() -> Result<(), Failed> {
     let run = state.runs()?.into_iter().next().ok_or("no run")?;
     let mut report = state.read_audit(&run)?;
     let mut max = report.sysctl[0].clone();
-    max.name = "nf_conntrack_max".to_owned();
+    "nf_conntrack_max".clone_into(&mut max.name);
     max.before = Some("1".to_owned());
     max.after = Some(read_tunable("nf_conntrack_max")?.to_string());
     report.sysctl.push(max);
@@ -197,6 +200,58 @@ fn a_run_is_undone_once_and_listed_as_such() -> Result<(), Failed> {
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1);
     assert!(list.out.contains("5 deleted   undone"), "{}", list.out);
+    Ok(())
+}
+
+fn what_somebody_else_deleted_meanwhile_is_not_made() -> Result<(), Failed> {
+    for streaming in [false, true] {
+        within_new(|| flushed_meanwhile(streaming))??;
+    }
+    Ok(())
+}
+
+fn flushed_meanwhile(streaming: bool) -> Result<(), Failed> {
+    let all: Vec<Flow> = (1..=10)
+        .map(|port| {
+            let one = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+            lasting(one, 100)
+        })
+        .collect();
+    flows::create(&all)?;
+    let gateway = Gateway::new()?;
+    let budget = if streaming {
+        "percent = 100"
+    } else {
+        "count = 10"
+    };
+    gateway.write_policy(&format!(
+        "[limits]\ndelete = \"100%\"\npace = \"4/s\"\n[rules.dns]\nmatch = {{ protocol = \"udp\" }}\n\
+        action = \"delete\"\nbudget = {{ {budget} }}\n"
+    ))?;
+    let apply = gateway
+        .command(&[], &["apply", "-p", "policy.toml", "-o", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    while fixture::keys()?.len() == 10 {
+        sleep(Duration::from_millis(10));
+    }
+    let rest: Vec<Change<'_>> = fixture::table()?
+        .iter()
+        .map(|(flow, _)| Change::Delete {
+            key: flow.key(),
+            id: flow.id,
+        })
+        .collect();
+    flows::change(rest.into_iter())?;
+    let report = Ran::from(apply.wait_with_output()?).exits(0)?.document()?;
+    let dns = &report["rules"][0];
+    let done = dns["done"].as_u64().ok_or("no number")?;
+    assert!((1..9).contains(&done), "{dns}");
+    assert_eq!(dns["gone"], 10 - done);
+    let undone = gateway.undo(report["run"].as_str().ok_or("no run")?)?;
+    assert_eq!(undone.created, done, "{undone:#?}");
+    assert_eq!(fixture::keys()?.len() as u64, done);
     Ok(())
 }
 

@@ -108,7 +108,7 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
             !report.sysctl.is_empty()
         } else {
             // Not by the report: a run that was killed did not come to say what it deleted.
-            state.deletes_sent(&run)? > 0
+            state.may_have_deleted(&run)? > 0
         };
         if did {
             return Ok(run);
@@ -161,7 +161,7 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
                 grouped(sum("delete")),
             )?;
         } else {
-            let sent = grouped(state.deletes_sent(run)?);
+            let sent = grouped(state.may_have_deleted(run)?);
             write!(stdout, "did not finish, at most {sent} deleted")?;
         }
         let undone = if report.undone.is_some() {
