@@ -72,6 +72,9 @@ pub struct Undone {
     /// The first few refusals, in the kernel's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// What kept the undo from being whole, or from being recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What could not be reproduced, with how many entries it concerns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, u64>,

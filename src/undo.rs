@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::apply::{result, tunable};
-use crate::flow::FlowKey;
+use crate::flow::{Flow, FlowKey};
 use crate::kernel::decode::decode;
 use crate::kernel::sysctl::Tunables;
-use crate::kernel::{Change, Live, SweepError, SweepOptions, identity};
+use crate::kernel::{Change, Feeder, Live, SweepError, SweepOptions, identity};
 use crate::observe::{Header, Observe, ObserveError, Record};
 use crate::plan::{Resize, TunableState, may_write, rfc3339};
 use crate::rebuild;
 use crate::report::{Report, TunableLeft, TunableOutcome, TunableResult, Undone};
-use crate::state::{Memory, RunName, State, StateError, is_other};
+use crate::state::{Deleted, Memory, RunName, State, StateError, UndoReader, is_other};
 use crate::tunable::{Governing, governing};
 
 /// `undo` leaves the last tenth of the table to new connections.
@@ -72,15 +72,23 @@ impl Undo<'_> {
     /// # Errors
     /// Where nothing was put back.
     pub fn flows(&self) -> Result<Report, UndoError> {
-        let (mut report, header, mut memory) = self.begin()?;
+        let (report, header, mut memory) = self.begin()?;
         let undone = self.create(&report, &header, &mut memory)?;
-        for rule in &undone.holds {
-            memory.holds.insert(rule.clone(), self.run.to_string());
+        Ok(self.record(report, undone, &memory))
+    }
+
+    /// Keeps what was done. It is done, so whoever called has to be told of it, recorded or not.
+    fn record(&self, mut report: Report, mut undone: Undone, memory: &Memory) -> Report {
+        if let Err(error) = self.state.remember(memory) {
+            undone.problems.push(told(&error));
         }
-        self.state.remember(&memory)?;
         report.undone = Some(undone);
-        self.state.write_audit(self.run, &report)?;
-        Ok(report)
+        if let Err(error) = self.state.write_audit(self.run, &report)
+            && let Some(undone) = &mut report.undone
+        {
+            undone.problems.push(told(&error));
+        }
+        report
     }
 
     /// Puts back the tunables that the run wrote, where they still are what it made them and the
@@ -89,7 +97,7 @@ impl Undo<'_> {
     /// # Errors
     /// Where nothing was put back.
     pub fn sysctl(&self, resize: Resize) -> Result<Report, UndoError> {
-        let (mut report, header, mut memory) = self.begin()?;
+        let (report, header, mut memory) = self.begin()?;
         let tunables = self.live.tunables();
         let mut undone = Undone {
             at: rfc3339(identity::time_ns()),
@@ -123,10 +131,7 @@ impl Undo<'_> {
             }
             undone.sysctl.push(put_back);
         }
-        self.state.remember(&memory)?;
-        report.undone = Some(undone);
-        self.state.write_audit(self.run, &report)?;
-        Ok(report)
+        Ok(self.record(report, undone, &memory))
     }
 
     fn begin(&self) -> Result<(Report, Header, Memory), UndoError> {
@@ -146,101 +151,98 @@ impl Undo<'_> {
         Ok((report, header, memory))
     }
 
+    /// What the run's undo files tell; `None` where it left none, since it was killed before it
+    /// selected anything.
+    fn reader(&self) -> Result<Option<UndoReader>, UndoError> {
+        match self.state.undo_reader(self.run) {
+            Ok(reader) => Ok(Some(reader)),
+            Err(StateError::NoRun { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks through what was sent, not at the report: a run that was killed did not come to write
+    /// that.
+    fn past(&self, mut reader: UndoReader) -> Result<Past, UndoError> {
+        let mut past = Past::default();
+        loop {
+            let next = reader.next_deleted().map_err(|source| UndoError::Files {
+                run: self.run.clone(),
+                source,
+            })?;
+            let Some(deleted) = next else {
+                return Ok(past);
+            };
+            past.entries += 1;
+            past.rules.insert(usize::from(deleted.rule));
+            if let Some(record) = deleted.message.ok().and_then(|bytes| decode(bytes).ok())
+                && let Some(left) = record.flow.remaining()
+            {
+                past.timers.note(&record.flow, left);
+            }
+        }
+    }
+
     fn create(
         &self,
         report: &Report,
         header: &Header,
         memory: &mut Memory,
     ) -> Result<Undone, UndoError> {
-        let files = |source| UndoError::Files {
-            run: self.run.clone(),
-            source,
-        };
         let mut undone = Undone {
             at: rfc3339(identity::time_ns()),
             ..Undone::default()
         };
-        let mut reader = match self.state.undo_reader(self.run) {
-            Ok(reader) => reader,
-            // The run was killed before it selected anything.
-            Err(StateError::NoRun { .. }) => return Ok(undone),
-            Err(error) => return Err(error.into()),
+        let (Some(first), Some(mut reader)) = (self.reader()?, self.reader()?) else {
+            return Ok(undone);
         };
-        let there = self.keys()?;
-        let mut room = room(header, there.len() as u64);
-        // From what was sent, not from the report: a run that was killed did not come to write that.
-        let mut rules = BTreeSet::new();
-        let mut timers: BTreeMap<&'static str, (Governing, u32)> = BTreeMap::new();
-        let sweep = self.live.sweep(SweepOptions::default())?;
-        let mut feeder = sweep.feeder();
-        while let Some(deleted) = reader.next_deleted().map_err(files)? {
-            rules.insert(usize::from(deleted.rule));
-            let Ok(record) = decode(deleted.message) else {
-                undone.failed += 1;
-                note(
-                    &mut undone.errors,
-                    "an entry that cannot be decoded".to_owned(),
-                );
-                continue;
-            };
-            let seen_ns = report.uptime_ns + u64::from(deleted.at_ms) * 1_000_000;
-            let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
-            let left = record
-                .flow
-                .remaining()
-                .map(|left| u64::from(left).saturating_sub(passed))
-                .and_then(|left| u32::try_from(left).ok())
-                .filter(|&left| left > 0);
-            let Some(left) = left else {
-                undone.expired += 1;
-                continue;
-            };
-            if there.contains(&record.flow.key()) {
-                undone.there += 1;
-                continue;
-            }
-            if room == 0 {
-                undone.no_room += 1;
-                continue;
-            }
-            let mut rebuilt = match rebuild::rebuild(&record.flow, record.extra) {
-                Ok(rebuilt) => rebuilt,
-                Err(impossible) => {
-                    undone.failed += 1;
-                    note(
-                        &mut undone.errors,
-                        format!("{}: {impossible}", record.flow.key()),
-                    );
-                    continue;
-                }
-            };
-            room -= 1;
-            rebuilt.flow.timeout = left;
-            for reason in rebuilt.lost.reasons() {
-                *undone.lost.entry(reason.to_owned()).or_default() += 1;
-            }
-            if let Some(governing) = governing(&record.flow) {
-                let entry = timers.entry(governing.name()).or_insert((governing, 0));
-                entry.1 = entry.1.max(left);
-            }
-            feeder.push(
-                0,
-                &Change::Create {
-                    flow: &rebuilt.flow,
-                    extra: rebuilt.extra,
-                },
-            );
-        }
-        drop(feeder);
-        let count = sweep.finish().total();
-        for (governing, seconds) in timers.into_values() {
-            let at_ns = identity::uptime_ns();
-            memory.history.record_retime(governing, at_ns, seconds);
-        }
-        undone.holds = rules
-            .into_iter()
-            .filter_map(|rule| Some(report.plan.rules.get(rule)?.name.clone()))
+        let past = self.past(first)?;
+        undone.holds = past
+            .rules
+            .iter()
+            .filter_map(|rule| Some(report.plan.rules.get(*rule)?.name.clone()))
             .collect();
+        let there = self.keys()?;
+        let sweep = self.live.sweep(SweepOptions::default())?;
+
+        // Known before anything is made: where this is killed, the next run would delete the same
+        // entries again, or take them for idle.
+        for rule in &undone.holds {
+            memory.holds.insert(rule.clone(), self.run.to_string());
+        }
+        let history = memory.history.clone();
+        past.timers.record(memory);
+        self.state.remember(memory)?;
+
+        let mut maker = Maker {
+            room: room(header, there.len() as u64),
+            there,
+            seen: HashSet::new(),
+            began_ns: report.uptime_ns,
+            timers: Timers::default(),
+            feeder: sweep.feeder(),
+            undone: &mut undone,
+        };
+        let mut read = 0;
+        loop {
+            match reader.next_deleted() {
+                Ok(Some(deleted)) => maker.make(&deleted),
+                Ok(None) => break,
+                Err(error) => {
+                    maker.undone.failed += past.entries.saturating_sub(read);
+                    note(&mut maker.undone.errors, error.to_string());
+                    break;
+                }
+            }
+            read += 1;
+        }
+        let timers = std::mem::take(&mut maker.timers);
+        drop(maker);
+        let sent = sweep.finish();
+        let count = sent.total();
+        // Only timers that were set.
+        memory.history = history;
+        timers.record(memory);
         undone.created = count.done;
         undone.taken = count.exists;
         undone.failed += count.failed + count.gone + count.busy + count.unsent;
@@ -248,6 +250,9 @@ impl Undo<'_> {
         undone
             .errors
             .extend(count.failures.iter().map(result::failure));
+        if let Some(error) = &sent.stopped {
+            undone.problems.push(format!("stopped: {error}"));
+        }
         Ok(undone)
     }
 
@@ -258,6 +263,111 @@ impl Undo<'_> {
         };
         self.live.dump(&mut [&mut visit])?;
         Ok(keys)
+    }
+}
+
+/// What a run's undo files tell before anything is made.
+#[derive(Default)]
+struct Past {
+    /// Entries that it deleted, or may have.
+    entries: u64,
+    /// The rules that did, by index.
+    rules: BTreeSet<usize>,
+    /// The most that may be left of them.
+    timers: Timers,
+}
+
+/// The largest remaining time of each governing timeout.
+#[derive(Default)]
+struct Timers(BTreeMap<&'static str, (Governing, u32)>);
+
+impl Timers {
+    fn note(&mut self, flow: &Flow, left: u32) {
+        if let Some(governing) = governing(flow) {
+            let entry = self.0.entry(governing.name()).or_insert((governing, 0));
+            entry.1 = entry.1.max(left);
+        }
+    }
+
+    fn record(self, memory: &mut Memory) {
+        let at_ns = identity::uptime_ns();
+        for (governing, seconds) in self.0.into_values() {
+            memory.history.record_retime(governing, at_ns, seconds);
+        }
+    }
+}
+
+/// Makes entries again.
+struct Maker<'a> {
+    /// Entries of the table as it was found.
+    there: HashSet<FlowKey>,
+    /// Entries dealt with: a run that looked several times may have recorded one several times.
+    seen: HashSet<FlowKey>,
+    /// Entries that the table has room for.
+    room: u64,
+    /// When the run began, since boot.
+    began_ns: u64,
+    /// Those of the entries made.
+    timers: Timers,
+    feeder: Feeder<'a>,
+    undone: &'a mut Undone,
+}
+
+impl Maker<'_> {
+    fn make(&mut self, deleted: &Deleted<'_>) {
+        let record = match &deleted.message {
+            Ok(message) => match decode(message) {
+                Ok(record) => record,
+                Err(_) => return self.failed("an entry that cannot be decoded".to_owned()),
+            },
+            Err(error) => return self.failed(error.to_string()),
+        };
+        let key = record.flow.key();
+        if !self.seen.insert(key) {
+            return;
+        }
+        let seen_ns = self.began_ns + u64::from(deleted.at_ms) * 1_000_000;
+        let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
+        let left = record
+            .flow
+            .remaining()
+            .map(|left| u64::from(left).saturating_sub(passed))
+            .and_then(|left| u32::try_from(left).ok())
+            .filter(|&left| left > 0);
+        let Some(left) = left else {
+            self.undone.expired += 1;
+            return;
+        };
+        if self.there.contains(&key) {
+            self.undone.there += 1;
+            return;
+        }
+        if self.room == 0 {
+            self.undone.no_room += 1;
+            return;
+        }
+        let mut rebuilt = match rebuild::rebuild(&record.flow, record.extra) {
+            Ok(rebuilt) => rebuilt,
+            Err(impossible) => return self.failed(format!("{key}: {impossible}")),
+        };
+        self.room -= 1;
+        rebuilt.flow.timeout = left;
+        for reason in rebuilt.lost.reasons() {
+            *self.undone.lost.entry(reason.to_owned()).or_default() += 1;
+        }
+        self.timers.note(&record.flow, left);
+        self.feeder.push(
+            0,
+            &Change::Create {
+                flow: &rebuilt.flow,
+                extra: rebuilt.extra,
+            },
+        );
+    }
+
+    fn failed(&mut self, why: String) {
+        self.undone.failed += 1;
+        note(&mut self.undone.errors, why);
     }
 }
 
@@ -287,6 +397,14 @@ fn note(errors: &mut Vec<String>, text: String) {
     const FEW: usize = 8;
     if errors.len() < FEW {
         errors.push(text);
+    }
+}
+
+/// An error and its cause, in a row.
+fn told(error: &StateError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -193,9 +193,9 @@ impl UndoWriter {
 /// One deleted entry.
 #[derive(Debug)]
 pub struct Deleted<'a> {
-    /// The netlink message that showed it.
-    pub message: &'a [u8],
-    /// When it was dumped, milliseconds since the run began.
+    /// The netlink message that showed it, or why that cannot be read.
+    pub message: io::Result<&'a [u8]>,
+    /// When it was dumped, milliseconds since the run began; 0 where that cannot be read.
     pub at_ms: u32,
     /// Index of the rule that deleted it.
     pub rule: u16,
@@ -219,7 +219,7 @@ impl UndoReader {
     /// The next deleted entry; `None` at the end or at a torn last record.
     ///
     /// # Errors
-    /// Where the files cannot be read or contradict each other.
+    /// Where it cannot be told which entries were deleted; what follows is not known then.
     ///
     /// # Panics
     /// Never.
@@ -241,9 +241,26 @@ impl UndoReader {
         let (offset, rule) = entry.split_at(8);
         let offset = u64::from_le_bytes(offset.try_into().expect("eight of ten bytes"));
         let rule = u16::from_le_bytes(rule.try_into().expect("two of ten bytes"));
-        if offset.saturating_add(FRAME as u64) > self.flows_end {
+        let (message, at_ms) = match self.read_frame(offset) {
+            Ok(Some(at_ms)) => (Ok(self.buffer.as_slice()), at_ms),
+            Ok(None) => return Ok(None),
+            Err(error) => (Err(error), 0),
+        };
+        Ok(Some(Deleted {
+            message,
+            at_ms,
+            rule,
+        }))
+    }
+
+    /// Reads a message into the buffer; when it was dumped, or `None` where it is torn.
+    fn read_frame(&mut self, offset: u64) -> io::Result<Option<u32>> {
+        let Some(begin) = offset
+            .checked_add(FRAME as u64)
+            .filter(|begin| *begin <= self.flows_end)
+        else {
             return Ok(None);
-        }
+        };
         self.flows.seek(SeekFrom::Start(offset))?;
         let mut head = [0; FRAME];
         self.flows.read_exact(&mut head)?;
@@ -254,16 +271,12 @@ impl UndoReader {
                 format!("undo record at offset {offset} claims {length} bytes"),
             ));
         }
-        if offset + (FRAME + length) as u64 > self.flows_end {
+        if begin + length as u64 > self.flows_end {
             return Ok(None);
         }
         self.buffer.resize(length, 0);
         self.flows.read_exact(&mut self.buffer)?;
-        Ok(Some(Deleted {
-            message: &self.buffer,
-            at_ms,
-            rule,
-        }))
+        Ok(Some(at_ms))
     }
 }
 
@@ -422,7 +435,11 @@ mod tests {
         let mut reader = state.undo_reader(run).unwrap();
         let mut all = Vec::new();
         while let Some(deleted) = reader.next_deleted().unwrap() {
-            all.push((deleted.message.to_vec(), deleted.at_ms, deleted.rule));
+            all.push((
+                deleted.message.unwrap().to_vec(),
+                deleted.at_ms,
+                deleted.rule,
+            ));
         }
         all
     }

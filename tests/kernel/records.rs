@@ -197,7 +197,7 @@ fn recorded(state: &State) -> Result<BTreeSet<FlowKey>, Failed> {
     }
     let mut reader = state.undo_reader(&run)?;
     while let Some(deleted) = reader.next_deleted()? {
-        let record = decode(deleted.message).map_err(|error| format!("{error:?}"))?;
+        let record = decode(deleted.message?).map_err(|error| format!("{error:?}"))?;
         keys.insert(record.flow.key());
     }
     Ok(keys)

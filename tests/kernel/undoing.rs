@@ -1,5 +1,7 @@
 //! What `undo` brings back, and what it says of the rest.
 
+use std::fs;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ crate::trials!(
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
     what_somebody_else_deleted_meanwhile_is_not_made,
+    a_damaged_record_costs_its_own_entry_alone,
+    an_entry_recorded_twice_is_made_once,
+    nothing_is_made_where_holds_cannot_be_kept,
     an_unknown_run_is_no_run,
     a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
@@ -252,6 +257,71 @@ fn flushed_meanwhile(streaming: bool) -> Result<(), Failed> {
     let undone = gateway.undo(report["run"].as_str().ok_or("no run")?)?;
     assert_eq!(undone.created, done, "{undone:#?}");
     assert_eq!(fixture::keys()?.len() as u64, done);
+    Ok(())
+}
+
+/// The undo file of the only run, by the end of its name.
+fn undo_file(gateway: &Gateway, suffix: &str) -> Result<PathBuf, Failed> {
+    let state = gateway.state()?;
+    let run = state.runs()?.into_iter().next().ok_or("no run")?;
+    Ok(state
+        .directory()
+        .join("undo")
+        .join(format!("{run}{suffix}")))
+}
+
+fn a_damaged_record_costs_its_own_entry_alone() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    // The second that was sent: offset in `.sent`, length in `.flows`.
+    let sent = fs::read(undo_file(&gateway, ".sent")?)?;
+    let offset = usize::try_from(u64::from_le_bytes(sent[10..18].try_into()?))?;
+    let path = undo_file(&gateway, ".flows")?;
+    let mut records = fs::read(&path)?;
+    records[offset + 3] = 0xff;
+    fs::write(&path, records)?;
+    let undone = gateway.run(&["undo", "-o", "json"])?.exits(4)?.document()?;
+    let undone = &undone["undone"];
+    assert_eq!(
+        (&undone["created"], &undone["failed"]),
+        (&4.into(), &1.into())
+    );
+    assert_eq!(fixture::keys()?.len(), 4);
+    assert_eq!(undone["holds"][0], "all");
+    gateway.run_apply(DELETE)?.exits(3)?;
+    assert_eq!(fixture::keys()?.len(), 4);
+    Ok(())
+}
+
+fn an_entry_recorded_twice_is_made_once() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    let report = gateway.apply(DELETE)?;
+    // As where a table that was looked at again showed it again.
+    let path = undo_file(&gateway, ".sent")?;
+    let sent = fs::read(&path)?;
+    fs::write(&path, [&sent[..], &sent[..]].concat())?;
+    let undone = gateway.undo(&report.run)?;
+    assert_eq!((undone.created, undone.taken, undone.there), (5, 0, 0));
+    Ok(())
+}
+
+fn nothing_is_made_where_holds_cannot_be_kept() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.write_policy(DELETE)?;
+    let ran = gateway.run_in_own_mounts(
+        "mount -t tmpfs -o size=256k none \"$2\"
+         \"$1\" apply -q -p policy.toml >/dev/null
+         cat /dev/zero >\"$2/full\" 2>/dev/null || true
+         exec \"$1\" undo",
+    )?;
+    let ran = ran.exits(1)?;
+    assert!(ran.err.contains("state.json"), "{}", ran.err);
+    assert!(ran.err.contains("No space left"), "{}", ran.err);
+    assert!(fixture::keys()?.is_empty());
     Ok(())
 }
 

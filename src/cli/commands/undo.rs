@@ -90,7 +90,8 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
     };
     let failed = |outcome| undone.sysctl.iter().any(|result| result.outcome == outcome);
     Ok(Outcome {
-        incomplete: undone.failed + undone.unknown + undone.no_room > 0
+        incomplete: !undone.problems.is_empty()
+            || undone.failed + undone.unknown + undone.no_room > 0
             || failed(TunableOutcome::Failed)
             || left(&[TunableState::NotWritable, TunableState::Unreadable]),
         disagrees: failed(TunableOutcome::Disagrees),
@@ -176,6 +177,9 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
 
 fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
     let mut stdout = anstream::stdout().lock();
+    for problem in &undone.problems {
+        writeln!(stdout, "  problem: {problem}")?;
+    }
     if sysctl {
         for result in &undone.sysctl {
             writeln!(
