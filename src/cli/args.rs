@@ -39,7 +39,7 @@ pub struct Common {
     /// No notes and no progress on stderr; errors remain
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more; twice for every flow concerned
+    /// Say more: what is in sync, and the first few flows of each rule
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

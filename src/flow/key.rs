@@ -21,7 +21,7 @@ pub struct FlowKey {
     pub orig: Tuple,
 }
 
-/// `tcp 10.0.0.5:40112 -> 10.0.9.5:5432`, with the zone behind it where it is not 0.
+/// `tcp 10.0.0.5:40112 10.0.9.5:5432`, with the zone behind it where it is not 0.
 impl fmt::Display for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let src = self.orig.src_ip(self.family);
@@ -30,12 +30,12 @@ impl fmt::Display for FlowKey {
         if self.protocol.has_ports() {
             write!(
                 f,
-                "{} -> {}",
+                "{} {}",
                 SocketAddr::new(src, self.orig.src_port),
                 SocketAddr::new(dst, self.orig.dst_port)
             )?;
         } else {
-            write!(f, "{src} -> {dst}")?;
+            write!(f, "{src} {dst}")?;
         }
         match self.protocol {
             Protocol::ICMP | Protocol::ICMPV6 => write!(
@@ -58,7 +58,7 @@ impl fmt::Display for FlowKey {
 /// Why a text names no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{problem}; an entry is written like `tcp 10.0.0.5:40112 -> 10.0.9.5:5432`, `icmp 10.0.0.5 -> 10.0.9.5 type 8 code 0 id 77`, `gre 10.0.0.5 -> 10.0.9.5 keys 1 2`, each with ` zone 3` behind it where its zone is not 0"
+    "{problem}; an entry is written like `tcp 10.0.0.5:40112 10.0.9.5:5432`, `icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77`, `gre 10.0.0.5 10.0.9.5 keys 1 2`, each with ` zone 3` behind it where its zone is not 0, or as `conntrack -L` shows it"
 )]
 pub struct FlowKeyError {
     problem: String,
@@ -72,11 +72,14 @@ impl FlowKeyError {
     }
 }
 
-/// Reads what is displayed; the arrow may be left out.
+/// Reads what is displayed, and lines of `conntrack -L`.
 impl FromStr for FlowKey {
     type Err = FlowKeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("src=") {
+            return from_conntrack(text);
+        }
         let mut words = text.split_whitespace().filter(|word| *word != "->");
         let mut next = |what: &str| {
             words
@@ -121,6 +124,7 @@ impl FromStr for FlowKey {
                     key.orig.src_port = number()?;
                     key.orig.dst_port = number()?;
                 }
+                state if super::protocol::state_number(protocol, state).is_some() => {}
                 other => {
                     return Err(FlowKeyError::new(format!(
                         "`{other}` says nothing of {protocol}"
@@ -133,6 +137,53 @@ impl FromStr for FlowKey {
         }
         Ok(key)
     }
+}
+
+/// Reads the original direction of a line that `conntrack -L` prints.
+fn from_conntrack(line: &str) -> Result<FlowKey, FlowKeyError> {
+    let protocol = line
+        .split_whitespace()
+        .take_while(|word| !word.contains('='))
+        // `-o extended` has the family in front.
+        .filter(|word| !word.starts_with("ipv"))
+        .find_map(Protocol::from_name_alone)
+        .ok_or_else(|| FlowKeyError::new("the protocol is missing"))?;
+    let value = |name: &str| {
+        line.split_whitespace()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    let need = |name| value(name).ok_or_else(|| FlowKeyError::new(format!("{name}= is missing")));
+    let end = |address, port| -> Result<String, FlowKeyError> {
+        let address = need(address)?;
+        Ok(if !protocol.has_ports() {
+            address.to_owned()
+        } else if address.contains(':') {
+            format!("[{address}]:{}", need(port)?)
+        } else {
+            format!("{address}:{}", need(port)?)
+        })
+    };
+    let mut words = vec![
+        protocol.to_string(),
+        end("src", "sport")?,
+        end("dst", "dport")?,
+    ];
+    for name in ["type", "code", "id"] {
+        if let Some(number) = value(name) {
+            words.extend([name.to_owned(), number.to_owned()]);
+        }
+    }
+    if let (Some(src), Some(dst)) = (value("srckey"), value("dstkey")) {
+        let key = |text: &str| {
+            u16::from_str_radix(text.trim_start_matches("0x"), 16)
+                .map_err(|_| FlowKeyError::new(format!("`{text}` is no key")))
+        };
+        words.push(format!("keys {} {}", key(src)?, key(dst)?));
+    }
+    if let Some(zone) = value("zone").or_else(|| value("zone-orig")) {
+        words.push(format!("zone {zone}"));
+    }
+    words.join(" ").parse()
 }
 
 fn end(text: &str, protocol: Protocol) -> Result<(IpAddr, u16), FlowKeyError> {
@@ -152,17 +203,51 @@ mod tests {
     #[test]
     fn what_is_displayed_is_read_back() {
         for text in [
-            "tcp 10.0.0.5:40112 -> 10.0.9.5:5432",
-            "udp [fd00::1]:53 -> [fd00::2]:40000 zone 7",
-            "icmp 10.0.0.5 -> 10.0.9.5 type 8 code 0 id 77",
-            "gre 10.0.0.5 -> 10.0.9.5 keys 1 2 zone 3",
-            "esp 10.0.0.5 -> 10.0.9.5",
+            "tcp 10.0.0.5:40112 10.0.9.5:5432",
+            "udp [fd00::1]:53 [fd00::2]:40000 zone 7",
+            "icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77",
+            "gre 10.0.0.5 10.0.9.5 keys 1 2 zone 3",
+            "esp 10.0.0.5 10.0.9.5",
         ] {
             let key: FlowKey = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
         }
-        let without_arrow: FlowKey = "tcp 10.0.0.5:1 10.0.9.5:2".parse().unwrap();
-        assert_eq!(without_arrow.to_string(), "tcp 10.0.0.5:1 -> 10.0.9.5:2");
+        let with_arrow: FlowKey = "tcp 10.0.0.5:1 -> 10.0.9.5:2".parse().unwrap();
+        assert_eq!(with_arrow.to_string(), "tcp 10.0.0.5:1 10.0.9.5:2");
+    }
+
+    #[test]
+    fn what_a_plan_shows_behind_an_entry_is_passed_over() {
+        let shown: FlowKey = "tcp 10.0.0.5:1 10.0.9.5:2 ESTABLISHED".parse().unwrap();
+        assert_eq!(shown.to_string(), "tcp 10.0.0.5:1 10.0.9.5:2");
+    }
+
+    #[test]
+    fn lines_of_conntrack_are_read_by_their_original_direction() {
+        for (line, key) in [
+            (
+                "tcp      6 431999 ESTABLISHED src=10.0.0.5 dst=10.0.9.5 sport=40112 dport=5432 \
+                 src=10.0.9.5 dst=10.0.0.5 sport=5432 dport=40112 [ASSURED] mark=0 use=1",
+                "tcp 10.0.0.5:40112 10.0.9.5:5432",
+            ),
+            (
+                "ipv6     10 udp      17 29 src=fd00::1 dst=fd00::2 sport=53 dport=99 [UNREPLIED] \
+                 src=fd00::2 dst=fd00::1 sport=99 dport=53 mark=0 zone=7 use=1",
+                "udp [fd00::1]:53 [fd00::2]:99 zone 7",
+            ),
+            (
+                "icmp     1 29 src=10.0.0.5 dst=10.0.9.5 type=8 code=0 id=77 src=10.0.9.5 \
+                 dst=10.0.0.5 type=0 code=0 id=77 mark=0 zone-orig=3 use=1",
+                "icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77 zone 3",
+            ),
+            (
+                "gre      47 29 src=10.0.0.5 dst=10.0.9.5 srckey=0x1 dstkey=0x2 src=10.0.9.5 \
+                 dst=10.0.0.5 srckey=0x2 dstkey=0x1 mark=0 use=1",
+                "gre 10.0.0.5 10.0.9.5 keys 1 2",
+            ),
+        ] {
+            assert_eq!(line.parse::<FlowKey>().unwrap().to_string(), key);
+        }
     }
 
     #[test]
@@ -170,17 +255,14 @@ mod tests {
         for (text, problem) in [
             ("", "the protocol is missing"),
             (
-                "tcp 10.0.0.5 -> 10.0.9.5",
+                "tcp 10.0.0.5 10.0.9.5",
                 "`10.0.0.5` is no address with a port",
             ),
             (
-                "tcp 10.0.0.5:1 -> [::1]:2",
+                "tcp 10.0.0.5:1 [::1]:2",
                 "the addresses are of two families",
             ),
-            (
-                "udp 10.0.0.5:1 -> 10.0.0.6:2 id 7",
-                "`id` says nothing of udp",
-            ),
+            ("udp 10.0.0.5:1 10.0.0.6:2 id 7", "`id` says nothing of udp"),
         ] {
             let error = text.parse::<FlowKey>().unwrap_err().to_string();
             assert!(error.starts_with(problem), "{text}: {error}");

@@ -39,6 +39,12 @@ impl Protocol {
         if let Ok(number) = name.parse() {
             return Some(Self(number));
         }
+        Self::from_name_alone(name)
+    }
+
+    /// Finds a protocol by name (any case).
+    #[must_use]
+    pub fn from_name_alone(name: &str) -> Option<Self> {
         NAMES
             .iter()
             .find(|(_, n)| n.eq_ignore_ascii_case(name))

@@ -51,7 +51,7 @@ pub(super) fn decide(
             plan.accept_risk.clone_from(&judged.rule.accept_risk);
             plan.streams = judge.streams(index);
             plan.rearms = matches!(judged.action, Action::Expire { .. })
-                .then(|| judge.governing(index).iter().any(|g| g.name() != SYN_SENT));
+                .then(|| judge.governing(index).iter().all(|g| g.name() != SYN_SENT));
             plan.budget = own_limit(judged.action, judged.rule.budget, entries);
             plan.proof_in = tally.proof_at.map(|at| {
                 at.saturating_sub(judge.header().uptime_ns)
@@ -95,6 +95,7 @@ fn rule_plan(name: &str, action: Action, tally: &RuleTally) -> RulePlan {
         already: tally.already,
         left: tally.left,
         unproven: tally.unproven,
+        doubtful: tally.doubtful,
         proof_in: None,
         refused: None,
         budget: None,

@@ -101,7 +101,7 @@ impl Judge<'_> {
                 action: action_word(judged.action).to_owned(),
                 truth: truth_word(match matched {
                     Match::Yes => Truth::True,
-                    Match::Unproven => Truth::Unknown,
+                    Match::Unproven | Match::Doubtful => Truth::Unknown,
                     Match::No => all(&clauses),
                 })
                 .to_owned(),
@@ -212,6 +212,7 @@ fn why_not(matched: Match) -> &'static str {
     match matched {
         Match::Yes => "does not take it: its group is not over the count",
         Match::Unproven => "does not take it: it looks idle, but that is not proven",
+        Match::Doubtful => "does not take it: whether it matches is not known",
         Match::No => "does not take it",
     }
 }

@@ -409,7 +409,8 @@ impl JudgedRule<'_> {
             {
                 Match::Unproven
             }
-            _ => Match::No,
+            Truth::Unknown => Match::Doubtful,
+            Truth::False => Match::No,
         }
     }
 
@@ -439,6 +440,8 @@ pub(super) enum Match {
     Yes,
     /// It would be, were the flow's idleness proven and not only presumed.
     Unproven,
+    /// A field that the flow does not tell decides.
+    Doubtful,
     No,
 }
 

@@ -84,7 +84,7 @@ pub struct RulePlan {
     /// For `expire`, seconds left to flows that stay silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
-    /// For `expire`, whether a living flow's next packet puts its timer back. `SYN_SENT` entries
+    /// For `expire`, whether every living flow's next packet puts its timer back: `SYN_SENT` entries
     /// are not refreshed by retransmitted SYNs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rearms: Option<bool>,
@@ -98,6 +98,8 @@ pub struct RulePlan {
     pub left: LeftCounts,
     /// Flows that look idle but are not proven to be; not claimed.
     pub unproven: u64,
+    /// Flows that it may match, but that do not tell; not claimed.
+    pub doubtful: u64,
     /// When the history will cover this rule's idle window: seconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof_in: Option<u64>,
@@ -281,8 +283,8 @@ pub enum PlanError {
 /// A dump during which the hash was resized is repeated at most this often.
 pub const DUMP_TRIES: u32 = 3;
 
-/// The members of a policy's sets for one observation: as a snapshot recorded them, else as they
-/// were read, and this host's own addresses for `local = true`.
+/// The members of a policy's sets for one observation: those that the policy itself lists, files and
+/// own addresses as a snapshot recorded them, else as they were read and observed.
 #[must_use]
 pub fn members(policy: &Policy, read: &[Members], header: &Header) -> Vec<Members> {
     let local = || match &header.addresses {
@@ -294,14 +296,16 @@ pub fn members(policy: &Policy, read: &[Members], header: &Header) -> Vec<Member
     };
     let as_read = policy.sets.iter().zip(read);
     as_read
-        .map(|(set, read)| match header.sets.get(&set.name) {
-            Some(prefixes) => Members {
-                prefixes: prefixes.clone(),
-                error: None,
+        .map(
+            |(set, read)| match (&set.source, header.sets.get(&set.name)) {
+                (SetSource::Addresses(_), _) | (SetSource::File(_), None) => read.clone(),
+                (_, Some(prefixes)) => Members {
+                    prefixes: prefixes.clone(),
+                    error: None,
+                },
+                (SetSource::Local, None) => local(),
             },
-            None if set.source == SetSource::Local => local(),
-            None => read.clone(),
-        })
+        )
         .collect()
 }
 

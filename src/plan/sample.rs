@@ -68,7 +68,7 @@ mod tests {
             down.offer(key(10 - host), None);
         }
         assert_eq!(up.lines(), down.lines());
-        assert_eq!(up.lines()[0], "tcp 10.0.0.1:1000 -> 10.0.0.250:80");
+        assert_eq!(up.lines()[0], "tcp 10.0.0.1:1000 10.0.0.250:80");
         assert_eq!(up.lines().len(), SIZE);
     }
 }

@@ -119,7 +119,9 @@ pub struct RuleTally {
     pub already: u64,
     /// Flows that look idle without proof.
     pub unproven: u64,
-    /// When the last of them that can be proven idle will be, nanoseconds since boot.
+    /// Flows that it may match, but that do not tell.
+    pub doubtful: u64,
+    /// When the last unproven one that can be proven idle will be, nanoseconds since boot.
     pub proof_at: Option<u64>,
     /// Flows a rail leaves alone.
     pub left: LeftCounts,
@@ -168,6 +170,7 @@ impl Tally {
             mine.assured += theirs.assured;
             mine.already += theirs.already;
             mine.unproven += theirs.unproven;
+            mine.doubtful += theirs.doubtful;
             mine.proof_at = mine.proof_at.max(theirs.proof_at);
             mine.left.add(theirs.left);
             mine.impact.add(theirs.impact);
@@ -397,6 +400,11 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
             }
             match judged.matches(record) {
                 Match::No => {}
+                Match::Doubtful => {
+                    if claim.is_none() {
+                        self.tally.rules[index].doubtful += 1;
+                    }
+                }
                 Match::Unproven => {
                     if claim.is_none() {
                         let tally = &mut self.tally.rules[index];

@@ -201,13 +201,13 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
     let count_width = plan
         .rules
         .iter()
-        .map(|rule| grouped(shown(rule)).len())
+        .map(|rule| shown(rule).len())
         .max()
         .unwrap_or(0)
         .max(6);
     for rule in &plan.rules {
         let (sign, text) = rule_text(rule);
-        let count = grouped(shown(rule));
+        let count = shown(rule);
         line(
             out,
             sign,
@@ -217,6 +217,10 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
         if verbose {
             for flow in &rule.sample {
                 writeln!(out, "      {DIM}{flow}{DIM:#}")?;
+            }
+            let more = rule.selected.saturating_sub(rule.sample.len() as u64);
+            if more > 0 {
+                writeln!(out, "      {DIM}and {} more{DIM:#}", grouped(more))?;
             }
         }
     }
@@ -250,11 +254,12 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn shown(rule: &RulePlan) -> u64 {
-    if rule.action == "report" {
-        rule.matched
-    } else {
-        rule.selected
+/// What the rule would change, or counts; a rule without its set knows of no flow.
+fn shown(rule: &RulePlan) -> String {
+    match &rule.refused {
+        Some(Refusal::EmptySet { .. } | Refusal::UnreadableSet { .. }) => "?".to_owned(),
+        _ if rule.action == "report" => grouped(rule.matched),
+        _ => grouped(rule.selected),
     }
 }
 
@@ -269,7 +274,7 @@ fn rule_text(rule: &RulePlan) -> (Sign, String) {
                 "grace {}   {}",
                 Seconds(rule.grace.unwrap_or(0)),
                 if rule.rearms == Some(false) {
-                    "an unanswered SYN is not refreshed by its repetition"
+                    "live flows re-arm on their next packet, unanswered SYNs do not"
                 } else {
                     "live flows re-arm on their next packet"
                 }
@@ -350,6 +355,14 @@ fn notes(out: &mut impl Write, rule: &RulePlan) -> io::Result<()> {
             }
         )?;
     }
+    if rule.doubtful > 0 {
+        let style = Sign::UNKNOWN.style();
+        writeln!(
+            out,
+            "      {style}?{style:#} {} may match, but do not tell: left alone; `explain` says why",
+            counted(rule.doubtful, "flow", "flows")
+        )?;
+    }
     Ok(())
 }
 
@@ -358,7 +371,7 @@ pub(crate) fn left_words(left: LeftCounts) -> Vec<String> {
     [
         (left.offloaded, "offloaded"),
         (left.host, "this host's own"),
-        (left.fixed_timeout, "timer fixed or set by another"),
+        (left.fixed_timeout, "timer fixed, a helper's or set by hand"),
         (left.grace, "grace too short for assured"),
         (left.assured, "assured"),
         (left.half_closed, "half-closed"),
