@@ -45,12 +45,12 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How long each part took.
     pub timings: Timings,
-    /// What the last `undo` of this run did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undone: Option<Undone>,
+    /// What each `undo` of this run did, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<Undone>,
 }
 
-/// What `undo` did with the entries that a run deleted.
+/// What one `undo` did with the entries that a run deleted, or the tunables that it wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Undone {
     /// When, RFC 3339 in UTC.
@@ -188,7 +188,7 @@ impl Report {
             count_after: None,
             problems: Vec::new(),
             timings: Timings::default(),
-            undone: None,
+            undone: Vec::new(),
         }
     }
 

@@ -77,14 +77,14 @@ impl Undo<'_> {
         Ok(self.record(report, undone, &memory))
     }
 
-    /// Keeps what was done. It is done, so whoever called has to be told of it, recorded or not.
+    /// Keeps what was done beside what earlier undos did. It is done, so whoever called has to be told of it, recorded or not.
     fn record(&self, mut report: Report, mut undone: Undone, memory: &Memory) -> Report {
         if let Err(error) = self.state.remember(memory) {
             undone.problems.push(told(&error));
         }
-        report.undone = Some(undone);
+        report.undone.push(undone);
         if let Err(error) = self.state.write_audit(self.run, &report)
-            && let Some(undone) = &mut report.undone
+            && let Some(undone) = report.undone.last_mut()
         {
             undone.problems.push(told(&error));
         }

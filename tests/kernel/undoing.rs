@@ -22,6 +22,7 @@ crate::trials!(
     tunables_are_put_back_where_nobody_else_has_written_them,
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
+    every_undo_of_a_run_stays_on_its_record,
     what_somebody_else_deleted_meanwhile_is_not_made,
     a_damaged_record_costs_its_own_entry_alone,
     an_entry_recorded_twice_is_made_once,
@@ -155,7 +156,7 @@ fn tunables_are_put_back_where_nobody_else_has_written_them() -> Result<(), Fail
         .run(&["undo", "--sysctl", "-o", "json"])?
         .exits(0)?
         .document()?;
-    let undone = &report["undone"];
+    let undone = &report["undone"][0];
     assert_eq!(undone["sysctl"].as_array().map(Vec::len), Some(2));
     assert_eq!(
         undone["sysctl_left"]["nf_conntrack_icmp_timeout"]["value"],
@@ -185,7 +186,7 @@ fn the_rails_hold_for_tunables_that_are_put_back() -> Result<(), Failed> {
     report.sysctl.push(max);
     state.write_audit(&run, &report)?;
     let undone = gateway.run(&["undo", "--sysctl", "-o", "json"])?.exits(3)?;
-    let undone = &undone.document()?["undone"];
+    let undone = &undone.document()?["undone"][0];
     let left = &undone["sysctl_left"];
     assert_eq!(left["nf_conntrack_icmp_timeout"]["state"], "refused");
     assert_eq!(left["nf_conntrack_max"]["state"], "initial-namespace");
@@ -205,6 +206,26 @@ fn a_run_is_undone_once_and_listed_as_such() -> Result<(), Failed> {
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1);
     assert!(list.out.contains("5 deleted   undone"), "{}", list.out);
+    Ok(())
+}
+
+fn every_undo_of_a_run_stays_on_its_record() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway
+        .run_apply(&format!("[timeouts]\nicmp = 11\n{DELETE}"))?
+        .exits(0)?;
+    for arguments in [&["undo"][..], &["undo", "--sysctl"], &["undo"]] {
+        gateway.run(arguments)?.exits(0)?;
+    }
+    let state = gateway.state()?;
+    let run = state.runs()?.into_iter().next().ok_or("no run")?;
+    let undone = state.read_audit(&run)?.undone;
+    let created: Vec<u64> = undone.iter().map(|undone| undone.created).collect();
+    assert_eq!(created, [5, 0, 0], "{undone:#?}");
+    assert_eq!(undone[0].holds, ["all"]);
+    assert_eq!(undone[1].sysctl.len(), 1);
+    assert_eq!(undone[2].there, 5);
     Ok(())
 }
 
@@ -282,7 +303,7 @@ fn a_damaged_record_costs_its_own_entry_alone() -> Result<(), Failed> {
     records[offset + 3] = 0xff;
     fs::write(&path, records)?;
     let undone = gateway.run(&["undo", "-o", "json"])?.exits(4)?.document()?;
-    let undone = &undone["undone"];
+    let undone = &undone["undone"][0];
     assert_eq!(
         (&undone["created"], &undone["failed"]),
         (&4.into(), &1.into())

@@ -79,7 +79,7 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
     } else {
         undo.flows()?
     };
-    let undone = report.undone.clone().unwrap_or_default();
+    let undone = report.undone.last().cloned().unwrap_or_default();
     shown(match args.output {
         Output::Text => text(&run, &undone, args.sysctl),
         Output::Json => render::json(&report),
@@ -165,7 +165,7 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
             let sent = grouped(state.may_have_deleted(run)?);
             write!(stdout, "did not finish, at most {sent} deleted")?;
         }
-        let undone = if report.undone.is_some() {
+        let undone = if !report.undone.is_empty() {
             "   undone"
         } else {
             ""
