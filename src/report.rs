@@ -89,6 +89,22 @@ pub struct Undone {
     pub holds: Vec<String>,
 }
 
+impl Undone {
+    /// Entries of the run are there again.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        self.created + self.there > 0
+    }
+
+    /// Tunables have the values again that they had before the run.
+    #[must_use]
+    pub fn has_tunables(&self) -> bool {
+        self.sysctl
+            .iter()
+            .any(|result| result.outcome == TunableOutcome::Written)
+    }
+}
+
 /// A tunable that `undo` left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TunableLeft {

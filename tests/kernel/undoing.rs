@@ -23,6 +23,8 @@ crate::trials!(
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
     every_undo_of_a_run_stays_on_its_record,
+    the_list_tells_undone_entries_from_undone_tunables,
+    a_list_of_no_runs_says_where_there_are_none,
     what_somebody_else_deleted_meanwhile_is_not_made,
     a_damaged_record_costs_its_own_entry_alone,
     an_entry_recorded_twice_is_made_once,
@@ -205,7 +207,11 @@ fn a_run_is_undone_once_and_listed_as_such() -> Result<(), Failed> {
     assert_eq!(fixture::keys()?.len(), 5);
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1);
-    assert!(list.out.contains("5 deleted   undone"), "{}", list.out);
+    assert!(
+        list.out.contains("5 deleted   entries undone"),
+        "{}",
+        list.out
+    );
     Ok(())
 }
 
@@ -226,6 +232,34 @@ fn every_undo_of_a_run_stays_on_its_record() -> Result<(), Failed> {
     assert_eq!(undone[0].holds, ["all"]);
     assert_eq!(undone[1].sysctl.len(), 1);
     assert_eq!(undone[2].there, 5);
+    Ok(())
+}
+
+fn the_list_tells_undone_entries_from_undone_tunables() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway
+        .run_apply(&format!("[timeouts]\nicmp = 11\n{DELETE}"))?
+        .exits(0)?;
+    let ends = |words: &str| -> Result<(), Failed> {
+        let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+        let did = format!("   1 key written, 0 expired, 5 deleted{words}\n");
+        assert!(list.out.ends_with(&did), "{}", list.out);
+        Ok(())
+    };
+    ends("")?;
+    gateway.run(&["undo", "--sysctl"])?.exits(0)?;
+    ends("   tunables undone")?;
+    gateway.run(&["undo"])?.exits(0)?;
+    ends("   entries and tunables undone")
+}
+
+fn a_list_of_no_runs_says_where_there_are_none() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    let directory = gateway.state()?.directory().display().to_string();
+    assert_eq!(list.out, "");
+    assert_eq!(list.err, format!("note: no runs recorded in {directory}\n"));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `conntidy undo`: puts back what a run deleted.
 
+use std::fmt::Arguments;
 use std::io::Write;
 
 use clap::Args;
@@ -50,11 +51,11 @@ pub struct UndoArgs {
 }
 
 /// Undoes a run, or lists the runs.
-pub(super) fn run(_: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
+pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
     live::within(&args.netns, |live| {
         let state = live::state_here()?;
         if args.list {
-            list(&state, args.output)
+            list(common, &state, args.output)
         } else {
             undo(&live.loading(), &state, args)
         }
@@ -133,7 +134,7 @@ fn recorded(state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
     }
 }
 
-fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
+fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliError> {
     let mut runs: Vec<RunName> = Vec::new();
     let mut reports: Vec<Report> = Vec::new();
     for run in state.runs()? {
@@ -141,6 +142,10 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
             runs.push(run);
             reports.push(report);
         }
+    }
+    if runs.is_empty() {
+        let directory = state.directory().display();
+        note(common, format_args!("no runs recorded in {directory}"));
     }
     if output == Output::Json {
         render::json(&reports)?;
@@ -156,7 +161,7 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
         if report.finished.is_some() {
             write!(
                 stdout,
-                "{} keys written, {} expired, {} deleted",
+                "{} written, {} expired, {} deleted",
                 counted(report.sysctl.len() as u64, "key", "keys"),
                 grouped(sum("expire")),
                 grouped(sum("delete")),
@@ -165,14 +170,26 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
             let sent = grouped(state.may_have_deleted(run)?);
             write!(stdout, "did not finish, at most {sent} deleted")?;
         }
-        let undone = if !report.undone.is_empty() {
-            "   undone"
-        } else {
-            ""
-        };
-        writeln!(stdout, "{undone}")?;
+        writeln!(stdout, "{}", undone_words(&report.undone))?;
     }
     Ok(Outcome::default())
+}
+
+fn undone_words(undone: &[Undone]) -> &'static str {
+    let entries = undone.iter().any(Undone::has_entries);
+    let tunables = undone.iter().any(Undone::has_tunables);
+    match (entries, tunables) {
+        (true, true) => "   entries and tunables undone",
+        (true, false) => "   entries undone",
+        (false, true) => "   tunables undone",
+        (false, false) => "",
+    }
+}
+
+fn note(common: &Common, text: Arguments<'_>) {
+    if !common.quiet {
+        anstream::eprintln!("note: {text}");
+    }
 }
 
 fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
