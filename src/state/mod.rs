@@ -55,10 +55,20 @@ pub enum StateError {
         /// Why not.
         source: io::Error,
     },
-    /// A file says something that this version does not understand.
+    /// What runs tell each other says something that this version does not understand.
     #[error("{} is damaged or of another version", path.display())]
     Damaged {
         /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The record of a run says something that this version does not understand.
+    #[error("the record of run `{run}`, {}, is damaged or of another version", path.display())]
+    DamagedRecord {
+        /// The run.
+        run: String,
+        /// Where its record is.
         path: PathBuf,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,

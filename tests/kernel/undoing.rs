@@ -32,6 +32,7 @@ crate::trials!(
     an_unknown_run_is_no_run,
     a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
+    a_run_whose_record_is_damaged_is_passed_over_and_named,
 );
 
 const DELETE: &str = r#"
@@ -399,6 +400,28 @@ fn a_run_whose_record_is_removed_meanwhile_is_passed_over() -> Result<(), Failed
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1, "{}", list.out);
     gateway.run(&["undo"])?.exits(0)?;
+    assert_eq!(fixture::keys()?.len(), 5);
+    Ok(())
+}
+
+fn a_run_whose_record_is_damaged_is_passed_over_and_named() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    let audit = gateway.state()?.directory().join("audit");
+    let damaged = "29990101T000000.000Z-1";
+    fs::write(audit.join(format!("{damaged}.json")), "{")?;
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    assert_eq!(list.out.lines().count(), 1, "{}", list.out);
+    assert!(list.err.contains("note: passed over"), "{}", list.err);
+    assert!(list.err.contains(damaged), "{}", list.err);
+    // Nothing on hold is forgotten with a record, so none has to be told of that.
+    let named = gateway.run(&["undo", damaged])?.exits(1)?;
+    assert!(named.err.contains(damaged), "{}", named.err);
+    assert!(!named.err.contains("start anew"), "{}", named.err);
+    assert!(fixture::keys()?.is_empty());
+    let undone = gateway.run(&["undo"])?.exits(0)?;
+    assert!(undone.err.contains(damaged), "{}", undone.err);
     assert_eq!(fixture::keys()?.len(), 5);
     Ok(())
 }

@@ -57,15 +57,15 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<Outcome, CliError>
         if args.list {
             list(common, &state, args.output)
         } else {
-            undo(&live.loading(), &state, args)
+            undo(common, &live.loading(), &state, args)
         }
     })
 }
 
-fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
+fn undo(common: &Common, live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
     let run = match &args.run {
         Some(run) => run.clone(),
-        None => last(state, args.sysctl)?,
+        None => last(common, state, args.sysctl)?,
     };
     // Without this, undoing an unknown run would make directories.
     state.read_audit(&run)?;
@@ -101,9 +101,9 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
     })
 }
 
-fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
+fn last(common: &Common, state: &State, sysctl: bool) -> Result<RunName, CliError> {
     for run in state.runs()? {
-        let Some(report) = recorded(state, &run)? else {
+        let Some(report) = recorded(common, state, &run)? else {
             continue;
         };
         let did = if sysctl {
@@ -125,11 +125,16 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
         .hint(format!("runs are kept in {}", state.directory().display())))
 }
 
-/// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits.
-fn recorded(state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
+/// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits, and
+/// where it is damaged, which is said: the other runs are none the worse for it.
+fn recorded(common: &Common, state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
     match state.read_audit(run) {
         Ok(report) => Ok(Some(report)),
         Err(StateError::NoRun { .. }) => Ok(None),
+        Err(error @ StateError::DamagedRecord { .. }) => {
+            note(common, format_args!("passed over: {error}"));
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -138,7 +143,7 @@ fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliEr
     let mut runs: Vec<RunName> = Vec::new();
     let mut reports: Vec<Report> = Vec::new();
     for run in state.runs()? {
-        if let Some(report) = recorded(state, &run)? {
+        if let Some(report) = recorded(common, state, &run)? {
             runs.push(run);
             reports.push(report);
         }
