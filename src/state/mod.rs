@@ -107,9 +107,9 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
 }
 
-/// The state directory: the first of `$STATE_DIRECTORY` where that is not empty, else `/var/lib/conntidy` for the machine's
-/// root, so that a timer and a shell share lock and history, else `conntidy` in `$XDG_STATE_HOME`,
-/// else in `~/.local/state`.
+/// The state directory: the first of `$STATE_DIRECTORY` where that names any, else
+/// `/var/lib/conntidy` for the machine's root, so that a timer and a shell share lock and history,
+/// else `conntidy` in `$XDG_STATE_HOME`, else in `~/.local/state`.
 #[must_use]
 pub fn root(surroundings: &Surroundings) -> Option<PathBuf> {
     let list = surroundings.state_directory.as_ref();

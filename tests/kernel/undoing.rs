@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use conntidy::flow::protocol::tcp;
 use conntidy::flow::{Flow, Protocol, Status};
-use conntidy::kernel::Change;
 use conntidy::kernel::namespace::within_new;
+use conntidy::kernel::{Change, Live};
+use conntidy::observe::Observe;
 use libtest_mimic::Failed;
 
 use crate::fixture::{self, read_tunable, write_tunable};
@@ -19,6 +20,7 @@ crate::trials!(
     entries_come_back_with_translation_mark_zone_and_the_time_that_is_left,
     what_is_there_taken_or_expired_is_counted_and_not_made,
     the_rules_of_an_undone_run_are_on_hold_until_released,
+    an_undo_that_makes_nothing_holds_no_rule,
     tunables_are_put_back_where_nobody_else_has_written_them,
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
@@ -146,6 +148,34 @@ fn the_rules_of_an_undone_run_are_on_hold_until_released() -> Result<(), Failed>
     let release = ["apply", "-p", "policy.toml", "--release", "all"];
     gateway.run(&release)?.exits(0)?;
     assert!(left(&dns)?.is_none());
+    Ok(())
+}
+
+fn an_undo_that_makes_nothing_holds_no_rule() -> Result<(), Failed> {
+    let one = |port: u16, seconds| {
+        let one = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+        lasting(one, seconds)
+    };
+    flows::create([&one(1, 100), &one(2, 2)])?;
+    let gateway = Gateway::new()?;
+    let run = gateway.apply(DELETE)?.run;
+    sleep(Duration::from_millis(2_100));
+    assert_eq!(gateway.undo(&run)?.holds, ["all"]);
+    // Released by a run in which it takes nothing.
+    gateway.write_policy(
+        &DELETE
+            .replace("\"icmp\"", "\"sctp\"")
+            .replace("\"tcp\", \"udp\", ", ""),
+    )?;
+    let release = ["apply", "-p", "policy.toml", "--release", "all"];
+    gateway.run(&release)?.exits(0)?;
+    let again = gateway.undo(&run)?;
+    assert_eq!((again.created, again.there, again.expired), (0, 1, 1));
+    assert_eq!(again.holds, Vec::<String>::new());
+    let boot_id = Live::default().header()?.boot_id;
+    assert!(gateway.state()?.memory(&boot_id)?.holds().is_empty());
+    gateway.run_apply(DELETE)?.exits(0)?;
+    assert!(fixture::keys()?.is_empty());
     Ok(())
 }
 
