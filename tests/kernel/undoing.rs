@@ -282,7 +282,13 @@ fn the_list_tells_undone_entries_from_undone_tunables() -> Result<(), Failed> {
     gateway.run(&["undo", "--sysctl"])?.exits(0)?;
     ends("   tunables undone")?;
     gateway.run(&["undo"])?.exits(0)?;
-    ends("   entries and tunables undone")
+    ends("   entries and tunables undone")?;
+    let list = ["undo", "--list", "-o", "json"];
+    let list = gateway.run(&list)?.exits(0)?.document()?;
+    assert_eq!(list["schema"], "conntidy.runs/1");
+    assert_eq!(list["runs"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["runs"][0]["schema"], "conntidy.report/1");
+    Ok(())
 }
 
 fn a_list_of_no_runs_says_where_there_are_none() -> Result<(), Failed> {

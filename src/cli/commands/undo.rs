@@ -4,6 +4,8 @@ use std::fmt::Arguments;
 use std::io::Write;
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::apply::ResizeArg;
 use crate::cli::args::{Common, NetnsArg, Output};
@@ -48,6 +50,16 @@ pub struct UndoArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Output,
+}
+
+/// What `undo --list -o json` prints.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "conntidy runs")]
+pub(in crate::cli) struct Runs {
+    /// `conntidy.runs/1`; minor versions only add fields.
+    schema: &'static str,
+    /// The records of the runs, newest first.
+    runs: Vec<Report>,
 }
 
 /// Undoes a run, or lists the runs.
@@ -153,7 +165,10 @@ fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliEr
         note(common, format_args!("no runs recorded in {directory}"));
     }
     if output == Output::Json {
-        render::json(&reports)?;
+        render::json(&Runs {
+            schema: "conntidy.runs/1",
+            runs: reports,
+        })?;
         return Ok(Outcome::default());
     }
     let mut stdout = anstream::stdout().lock();
