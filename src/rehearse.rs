@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::result;
 use crate::kernel::sysctl::{TunableError, Tunables};
-use crate::kernel::{Change, Feeder, Live, SweepError, SweepOptions};
+use crate::kernel::{Change, Feeder, Live, SweepError, SweepOptions, Tally};
 use crate::observe::{Header, Observe, ObserveError, Record};
 use crate::rebuild::rebuild;
 use crate::tunable::{self, Home, Scope};
@@ -28,6 +28,9 @@ pub struct Filled {
     /// The first few refusals, in the kernel's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// What kept entries from being sent to the kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What entries lack of their original, with how many.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, u64>,
@@ -93,6 +96,7 @@ fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), 
     original.dump(&mut [&mut visit])?;
     drop(feeder);
     let tally = sweep.finish();
+    note_stop(&tally, filled);
     let mut counts = vec![tally.count(PLAIN)];
     let helped = tally.count(WITH_HELPER);
     if helped.failed == 0 {
@@ -113,7 +117,9 @@ fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), 
         };
         original.dump(&mut [&mut visit])?;
         drop(feeder);
-        let mut count = sweep.finish().count(HELPER_LOST);
+        let tally = sweep.finish();
+        note_stop(&tally, filled);
+        let mut count = tally.count(HELPER_LOST);
         // Those that were made at once, with their helper.
         count.exists = count.exists.saturating_sub(helped.done);
         let lost = crate::rebuild::Lost::HELPER;
@@ -151,6 +157,12 @@ fn push(feeder: &mut Feeder<'_>, tag: u32, rebuilt: &crate::rebuild::Rebuild<'_>
             extra: rebuilt.extra,
         },
     );
+}
+
+fn note_stop(tally: &Tally, filled: &mut Filled) {
+    if let Some(error) = &tally.stopped {
+        filled.problems.push(format!("stopped: {error}"));
+    }
 }
 
 fn note_lost(lost: crate::rebuild::Lost, flows: u64, filled: &mut Filled) {
@@ -205,4 +217,26 @@ pub fn header_of_copy(mut live: Header, original: &Header, elapsed_ns: u64) -> H
     // Start times are those of the copy.
     live.history.clock.clear();
     live
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stopped_the_copy_is_told() {
+        let mut filled = Filled::default();
+        note_stop(&Tally::default(), &mut filled);
+        assert!(filled.problems.is_empty());
+        let full = std::io::Error::other("no room");
+        let tally = Tally {
+            stopped: Some(SweepError::Thread(full)),
+            ..Tally::default()
+        };
+        note_stop(&tally, &mut filled);
+        assert_eq!(
+            filled.problems,
+            ["stopped: start the sending thread: no room"]
+        );
+    }
 }

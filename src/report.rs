@@ -45,12 +45,12 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How long each part took.
     pub timings: Timings,
-    /// What the last `undo` of this run did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undone: Option<Undone>,
+    /// What each `undo` of this run did, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<Undone>,
 }
 
-/// What `undo` did with the entries that a run deleted.
+/// What one `undo` did with the entries that a run deleted, or the tunables that it wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Undone {
     /// When, RFC 3339 in UTC.
@@ -87,6 +87,22 @@ pub struct Undone {
     /// Rules now on hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
+}
+
+impl Undone {
+    /// Entries of the run are there again.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        self.created + self.there > 0
+    }
+
+    /// Tunables have the values again that they had before the run.
+    #[must_use]
+    pub fn has_tunables(&self) -> bool {
+        self.sysctl
+            .iter()
+            .any(|result| result.outcome == TunableOutcome::Written)
+    }
 }
 
 /// A tunable that `undo` left as it is.
@@ -188,7 +204,7 @@ impl Report {
             count_after: None,
             problems: Vec::new(),
             timings: Timings::default(),
-            undone: None,
+            undone: Vec::new(),
         }
     }
 

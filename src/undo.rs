@@ -77,14 +77,14 @@ impl Undo<'_> {
         Ok(self.record(report, undone, &memory))
     }
 
-    /// Keeps what was done. It is done, so whoever called has to be told of it, recorded or not.
+    /// Keeps what was done beside what earlier undos did. It is done, so whoever called has to be told of it, recorded or not.
     fn record(&self, mut report: Report, mut undone: Undone, memory: &Memory) -> Report {
         if let Err(error) = self.state.remember(memory) {
             undone.problems.push(told(&error));
         }
-        report.undone = Some(undone);
+        report.undone.push(undone);
         if let Err(error) = self.state.write_audit(self.run, &report)
-            && let Some(undone) = &mut report.undone
+            && let Some(undone) = report.undone.last_mut()
         {
             undone.problems.push(told(&error));
         }
@@ -161,9 +161,14 @@ impl Undo<'_> {
         }
     }
 
-    /// Looks through what was sent, not at the report: a run that was killed did not come to write
-    /// that.
-    fn past(&self, mut reader: UndoReader) -> Result<Past, UndoError> {
+    /// Looks through what was sent, not at the report's numbers: a run that was killed did not come
+    /// to write those.
+    fn past(
+        &self,
+        mut reader: UndoReader,
+        report: &Report,
+        there: &HashSet<FlowKey>,
+    ) -> Result<Past, UndoError> {
         let mut past = Past::default();
         loop {
             let next = reader.next_deleted().map_err(|source| UndoError::Files {
@@ -174,11 +179,14 @@ impl Undo<'_> {
                 return Ok(past);
             };
             past.entries += 1;
-            past.rules.insert(usize::from(deleted.rule));
-            if let Some(record) = deleted.message.ok().and_then(|bytes| decode(bytes).ok())
-                && let Some(left) = record.flow.remaining()
+            let message = deleted.message.as_ref().ok();
+            if let Some(record) = message.and_then(|bytes| decode(bytes).ok())
+                && !there.contains(&record.flow.key())
+                && left(&record.flow, &deleted, report.uptime_ns).is_some()
+                && let Some(most) = record.flow.remaining()
             {
-                past.timers.note(&record.flow, left);
+                past.rules.insert(deleted.rule);
+                past.timers.note(&record.flow, most);
             }
         }
     }
@@ -196,21 +204,14 @@ impl Undo<'_> {
         let (Some(first), Some(mut reader)) = (self.reader()?, self.reader()?) else {
             return Ok(undone);
         };
-        let past = self.past(first)?;
-        undone.holds = past
-            .rules
-            .iter()
-            .filter_map(|rule| Some(report.plan.rules.get(*rule)?.name.clone()))
-            .collect();
         let there = self.keys()?;
+        let past = self.past(first, report, &there)?;
         let sweep = self.live.sweep(SweepOptions::default())?;
 
         // Known before anything is made: where this is killed, the next run would delete the same
         // entries again, or take them for idle.
-        for rule in &undone.holds {
-            memory.holds.insert(rule.clone(), self.run.to_string());
-        }
-        let history = memory.history.clone();
+        let (history, holds) = (memory.history.clone(), memory.holds.clone());
+        self.hold(&names(report, &past.rules), memory);
         past.timers.record(memory);
         self.state.remember(memory)?;
 
@@ -220,6 +221,7 @@ impl Undo<'_> {
             seen: HashSet::new(),
             began_ns: report.uptime_ns,
             timers: Timers::default(),
+            rules: BTreeSet::new(),
             feeder: sweep.feeder(),
             undone: &mut undone,
         };
@@ -237,12 +239,15 @@ impl Undo<'_> {
             read += 1;
         }
         let timers = std::mem::take(&mut maker.timers);
+        let rules = std::mem::take(&mut maker.rules);
         drop(maker);
         let sent = sweep.finish();
         let count = sent.total();
-        // Only timers that were set.
-        memory.history = history;
+        // Only timers that were set, and rules whose entries were tried.
+        (memory.history, memory.holds) = (history, holds);
         timers.record(memory);
+        undone.holds = names(report, &rules);
+        self.hold(&undone.holds, memory);
         undone.created = count.done;
         undone.taken = count.exists;
         undone.failed += count.failed + count.gone + count.busy + count.unsent;
@@ -254,6 +259,12 @@ impl Undo<'_> {
             undone.problems.push(format!("stopped: {error}"));
         }
         Ok(undone)
+    }
+
+    fn hold(&self, rules: &[String], memory: &mut Memory) {
+        for rule in rules {
+            memory.holds.insert(rule.clone(), self.run.to_string());
+        }
     }
 
     fn keys(&self) -> Result<HashSet<FlowKey>, UndoError> {
@@ -271,9 +282,9 @@ impl Undo<'_> {
 struct Past {
     /// Entries that it deleted, or may have.
     entries: u64,
-    /// The rules that did, by index.
-    rules: BTreeSet<usize>,
-    /// The most that may be left of them.
+    /// The rules that deleted those of them that may have to be made again, by index.
+    rules: BTreeSet<u16>,
+    /// The most that may be left of those.
     timers: Timers,
 }
 
@@ -309,6 +320,8 @@ struct Maker<'a> {
     began_ns: u64,
     /// Those of the entries made.
     timers: Timers,
+    /// The rules that deleted the entries made, by index.
+    rules: BTreeSet<u16>,
     feeder: Feeder<'a>,
     undone: &'a mut Undone,
 }
@@ -326,15 +339,7 @@ impl Maker<'_> {
         if !self.seen.insert(key) {
             return;
         }
-        let seen_ns = self.began_ns + u64::from(deleted.at_ms) * 1_000_000;
-        let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
-        let left = record
-            .flow
-            .remaining()
-            .map(|left| u64::from(left).saturating_sub(passed))
-            .and_then(|left| u32::try_from(left).ok())
-            .filter(|&left| left > 0);
-        let Some(left) = left else {
+        let Some(left) = left(&record.flow, deleted, self.began_ns) else {
             self.undone.expired += 1;
             return;
         };
@@ -356,6 +361,7 @@ impl Maker<'_> {
             *self.undone.lost.entry(reason.to_owned()).or_default() += 1;
         }
         self.timers.note(&record.flow, left);
+        self.rules.insert(deleted.rule);
         self.feeder.push(
             0,
             &Change::Create {
@@ -369,6 +375,22 @@ impl Maker<'_> {
         self.undone.failed += 1;
         note(&mut self.undone.errors, why);
     }
+}
+
+/// Seconds that an entry of a run would have left by now; `None` where it would have ended.
+fn left(flow: &Flow, deleted: &Deleted<'_>, began_ns: u64) -> Option<u32> {
+    let seen_ns = began_ns + u64::from(deleted.at_ms) * 1_000_000;
+    let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
+    let left = u64::from(flow.remaining()?).saturating_sub(passed);
+    u32::try_from(left).ok().filter(|&left| left > 0)
+}
+
+/// The names of rules of a run, by their index.
+fn names(report: &Report, rules: &BTreeSet<u16>) -> Vec<String> {
+    rules
+        .iter()
+        .filter_map(|rule| Some(report.plan.rules.get(usize::from(*rule))?.name.clone()))
+        .collect()
 }
 
 /// The value that a tunable had before a run wrote it, if it may have that again.

@@ -105,6 +105,9 @@ impl From<StateError> for CliError {
                     path.display()
                 ),
             ),
+            StateError::DamagedRecord { source, .. } => Self::failed(message)
+                .because(source)
+                .hint("that run cannot be undone; `conntidy undo --list` lists the others"),
             StateError::NoRun { .. } => {
                 Self::failed(message).hint("`conntidy undo --list` lists the recorded runs")
             }

@@ -64,7 +64,8 @@ impl State {
     /// Where that fails.
     pub fn write_audit(&self, run: &RunName, report: &Report) -> Result<(), StateError> {
         let path = self.audit_path(run);
-        let text = serde_json::to_vec(report).map_err(|source| StateError::Damaged {
+        let text = serde_json::to_vec(report).map_err(|source| StateError::File {
+            what: "write",
             path: path.clone(),
             source: source.into(),
         })?;
@@ -87,7 +88,8 @@ impl State {
             }
             Err(source) => return Err(StateError::file("read", &path)(source)),
         };
-        serde_json::from_slice(&text).map_err(|source| StateError::Damaged {
+        serde_json::from_slice(&text).map_err(|source| StateError::DamagedRecord {
+            run: run.to_string(),
             path,
             source: source.into(),
         })

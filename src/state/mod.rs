@@ -55,10 +55,20 @@ pub enum StateError {
         /// Why not.
         source: io::Error,
     },
-    /// A file says something that this version does not understand.
+    /// What runs tell each other says something that this version does not understand.
     #[error("{} is damaged or of another version", path.display())]
     Damaged {
         /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The record of a run says something that this version does not understand.
+    #[error("the record of run `{run}`, {}, is damaged or of another version", path.display())]
+    DamagedRecord {
+        /// The run.
+        run: String,
+        /// Where its record is.
         path: PathBuf,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -97,14 +107,14 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
 }
 
-/// The state directory: the first of `$STATE_DIRECTORY`, else `/var/lib/conntidy` for the machine's
-/// root, so that a timer and a shell share lock and history, else `conntidy` in `$XDG_STATE_HOME`,
-/// else in `~/.local/state`.
+/// The state directory: the first of `$STATE_DIRECTORY` where that names any, else
+/// `/var/lib/conntidy` for the machine's root, so that a timer and a shell share lock and history,
+/// else `conntidy` in `$XDG_STATE_HOME`, else in `~/.local/state`.
 #[must_use]
 pub fn root(surroundings: &Surroundings) -> Option<PathBuf> {
-    if let Some(list) = &surroundings.state_directory {
-        let text = list.to_string_lossy();
-        let first = text.split(':').next().filter(|first| !first.is_empty())?;
+    let list = surroundings.state_directory.as_ref();
+    let list = list.map(|list| list.to_string_lossy()).unwrap_or_default();
+    if let Some(first) = list.split(':').find(|path| !path.is_empty()) {
         return Some(PathBuf::from(first));
     }
     if surroundings.system {
@@ -196,8 +206,10 @@ mod tests {
             home: path("/home/a"),
         };
         assert_eq!(root(&surroundings), path("/run/a"));
-        surroundings.state_directory = None;
-        assert_eq!(root(&surroundings), path("/var/lib/conntidy"));
+        for unset in [None, path(""), path(":")] {
+            surroundings.state_directory = unset;
+            assert_eq!(root(&surroundings), path("/var/lib/conntidy"));
+        }
         surroundings.system = false;
         assert_eq!(root(&surroundings), path("/x/state/conntidy"));
         surroundings.xdg_state_home = path("relative");

@@ -2,7 +2,7 @@ use crate::fixture::Cli;
 
 #[test]
 fn every_schema_is_json_schema_without_null() {
-    for name in ["policy", "check"] {
+    for name in ["policy", "check", "runs"] {
         let ran = Cli::new().run(["schema", name]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let schema: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

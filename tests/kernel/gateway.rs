@@ -158,7 +158,8 @@ impl Gateway {
             run: &run.parse()?,
         }
         .flows()?;
-        report.undone.ok_or_else(|| "nothing undone".into())
+        let mut undone = report.undone;
+        undone.pop().ok_or_else(|| "nothing undone".into())
     }
 
     /// The built program with this gateway's state, in this thread's namespace; started through

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use conntidy::flow::protocol::tcp;
 use conntidy::flow::{Flow, Protocol, Status};
-use conntidy::kernel::Change;
 use conntidy::kernel::namespace::within_new;
+use conntidy::kernel::{Change, Live};
+use conntidy::observe::Observe;
 use libtest_mimic::Failed;
 
 use crate::fixture::{self, read_tunable, write_tunable};
@@ -19,9 +20,13 @@ crate::trials!(
     entries_come_back_with_translation_mark_zone_and_the_time_that_is_left,
     what_is_there_taken_or_expired_is_counted_and_not_made,
     the_rules_of_an_undone_run_are_on_hold_until_released,
+    an_undo_that_makes_nothing_holds_no_rule,
     tunables_are_put_back_where_nobody_else_has_written_them,
     the_rails_hold_for_tunables_that_are_put_back,
     a_run_is_undone_once_and_listed_as_such,
+    every_undo_of_a_run_stays_on_its_record,
+    the_list_tells_undone_entries_from_undone_tunables,
+    a_list_of_no_runs_says_where_there_are_none,
     what_somebody_else_deleted_meanwhile_is_not_made,
     a_damaged_record_costs_its_own_entry_alone,
     an_entry_recorded_twice_is_made_once,
@@ -29,6 +34,7 @@ crate::trials!(
     an_unknown_run_is_no_run,
     a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
+    a_run_whose_record_is_damaged_is_passed_over_and_named,
 );
 
 const DELETE: &str = r#"
@@ -145,6 +151,34 @@ fn the_rules_of_an_undone_run_are_on_hold_until_released() -> Result<(), Failed>
     Ok(())
 }
 
+fn an_undo_that_makes_nothing_holds_no_rule() -> Result<(), Failed> {
+    let one = |port: u16, seconds| {
+        let one = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+        lasting(one, seconds)
+    };
+    flows::create([&one(1, 100), &one(2, 2)])?;
+    let gateway = Gateway::new()?;
+    let run = gateway.apply(DELETE)?.run;
+    sleep(Duration::from_millis(2_100));
+    assert_eq!(gateway.undo(&run)?.holds, ["all"]);
+    // Released by a run in which it takes nothing.
+    gateway.write_policy(
+        &DELETE
+            .replace("\"icmp\"", "\"sctp\"")
+            .replace("\"tcp\", \"udp\", ", ""),
+    )?;
+    let release = ["apply", "-p", "policy.toml", "--release", "all"];
+    gateway.run(&release)?.exits(0)?;
+    let again = gateway.undo(&run)?;
+    assert_eq!((again.created, again.there, again.expired), (0, 1, 1));
+    assert_eq!(again.holds, Vec::<String>::new());
+    let boot_id = Live::default().header()?.boot_id;
+    assert!(gateway.state()?.memory(&boot_id)?.holds().is_empty());
+    gateway.run_apply(DELETE)?.exits(0)?;
+    assert!(fixture::keys()?.is_empty());
+    Ok(())
+}
+
 fn tunables_are_put_back_where_nobody_else_has_written_them() -> Result<(), Failed> {
     let gateway = Gateway::new()?;
     gateway
@@ -155,7 +189,7 @@ fn tunables_are_put_back_where_nobody_else_has_written_them() -> Result<(), Fail
         .run(&["undo", "--sysctl", "-o", "json"])?
         .exits(0)?
         .document()?;
-    let undone = &report["undone"];
+    let undone = &report["undone"][0];
     assert_eq!(undone["sysctl"].as_array().map(Vec::len), Some(2));
     assert_eq!(
         undone["sysctl_left"]["nf_conntrack_icmp_timeout"]["value"],
@@ -185,7 +219,7 @@ fn the_rails_hold_for_tunables_that_are_put_back() -> Result<(), Failed> {
     report.sysctl.push(max);
     state.write_audit(&run, &report)?;
     let undone = gateway.run(&["undo", "--sysctl", "-o", "json"])?.exits(3)?;
-    let undone = &undone.document()?["undone"];
+    let undone = &undone.document()?["undone"][0];
     let left = &undone["sysctl_left"];
     assert_eq!(left["nf_conntrack_icmp_timeout"]["state"], "refused");
     assert_eq!(left["nf_conntrack_max"]["state"], "initial-namespace");
@@ -204,7 +238,65 @@ fn a_run_is_undone_once_and_listed_as_such() -> Result<(), Failed> {
     assert_eq!(fixture::keys()?.len(), 5);
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1);
-    assert!(list.out.contains("5 deleted   undone"), "{}", list.out);
+    assert!(
+        list.out.contains("5 deleted   entries undone"),
+        "{}",
+        list.out
+    );
+    Ok(())
+}
+
+fn every_undo_of_a_run_stays_on_its_record() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway
+        .run_apply(&format!("[timeouts]\nicmp = 11\n{DELETE}"))?
+        .exits(0)?;
+    for arguments in [&["undo"][..], &["undo", "--sysctl"], &["undo"]] {
+        gateway.run(arguments)?.exits(0)?;
+    }
+    let state = gateway.state()?;
+    let run = state.runs()?.into_iter().next().ok_or("no run")?;
+    let undone = state.read_audit(&run)?.undone;
+    let created: Vec<u64> = undone.iter().map(|undone| undone.created).collect();
+    assert_eq!(created, [5, 0, 0], "{undone:#?}");
+    assert_eq!(undone[0].holds, ["all"]);
+    assert_eq!(undone[1].sysctl.len(), 1);
+    assert_eq!(undone[2].there, 5);
+    Ok(())
+}
+
+fn the_list_tells_undone_entries_from_undone_tunables() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway
+        .run_apply(&format!("[timeouts]\nicmp = 11\n{DELETE}"))?
+        .exits(0)?;
+    let ends = |words: &str| -> Result<(), Failed> {
+        let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+        let did = format!("   1 key written, 0 expired, 5 deleted{words}\n");
+        assert!(list.out.ends_with(&did), "{}", list.out);
+        Ok(())
+    };
+    ends("")?;
+    gateway.run(&["undo", "--sysctl"])?.exits(0)?;
+    ends("   tunables undone")?;
+    gateway.run(&["undo"])?.exits(0)?;
+    ends("   entries and tunables undone")?;
+    let list = ["undo", "--list", "-o", "json"];
+    let list = gateway.run(&list)?.exits(0)?.document()?;
+    assert_eq!(list["schema"], "conntidy.runs/1");
+    assert_eq!(list["runs"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["runs"][0]["schema"], "conntidy.report/1");
+    Ok(())
+}
+
+fn a_list_of_no_runs_says_where_there_are_none() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    let directory = gateway.state()?.directory().display().to_string();
+    assert_eq!(list.out, "");
+    assert_eq!(list.err, format!("note: no runs recorded in {directory}\n"));
     Ok(())
 }
 
@@ -282,7 +374,7 @@ fn a_damaged_record_costs_its_own_entry_alone() -> Result<(), Failed> {
     records[offset + 3] = 0xff;
     fs::write(&path, records)?;
     let undone = gateway.run(&["undo", "-o", "json"])?.exits(4)?.document()?;
-    let undone = &undone["undone"];
+    let undone = &undone["undone"][0];
     assert_eq!(
         (&undone["created"], &undone["failed"]),
         (&4.into(), &1.into())
@@ -344,6 +436,28 @@ fn a_run_whose_record_is_removed_meanwhile_is_passed_over() -> Result<(), Failed
     let list = gateway.run(&["undo", "--list"])?.exits(0)?;
     assert_eq!(list.out.lines().count(), 1, "{}", list.out);
     gateway.run(&["undo"])?.exits(0)?;
+    assert_eq!(fixture::keys()?.len(), 5);
+    Ok(())
+}
+
+fn a_run_whose_record_is_damaged_is_passed_over_and_named() -> Result<(), Failed> {
+    flows::create(&varied())?;
+    let gateway = Gateway::new()?;
+    gateway.run_apply(DELETE)?.exits(0)?;
+    let audit = gateway.state()?.directory().join("audit");
+    let damaged = "29990101T000000.000Z-1";
+    fs::write(audit.join(format!("{damaged}.json")), "{")?;
+    let list = gateway.run(&["undo", "--list"])?.exits(0)?;
+    assert_eq!(list.out.lines().count(), 1, "{}", list.out);
+    assert!(list.err.contains("note: passed over"), "{}", list.err);
+    assert!(list.err.contains(damaged), "{}", list.err);
+    // Nothing on hold is forgotten with a record, so none has to be told of that.
+    let named = gateway.run(&["undo", damaged])?.exits(1)?;
+    assert!(named.err.contains(damaged), "{}", named.err);
+    assert!(!named.err.contains("start anew"), "{}", named.err);
+    assert!(fixture::keys()?.is_empty());
+    let undone = gateway.run(&["undo"])?.exits(0)?;
+    assert!(undone.err.contains(damaged), "{}", undone.err);
     assert_eq!(fixture::keys()?.len(), 5);
     Ok(())
 }

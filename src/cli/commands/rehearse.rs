@@ -100,7 +100,11 @@ pub(super) fn run(common: &Common, args: &RehearseArgs) -> Result<Outcome, CliEr
         Output::Text => text(common, &policy, &rehearsal),
         Output::Json => render::json(&rehearsal),
     })?;
-    Ok(outcome(&rehearsal.report))
+    let outcome = outcome(&rehearsal.report);
+    Ok(Outcome {
+        incomplete: outcome.incomplete || !rehearsal.filled.problems.is_empty(),
+        ..outcome
+    })
 }
 
 fn rehearse(
@@ -219,6 +223,9 @@ fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std
     }
     for error in &filled.errors {
         writeln!(out, "      {error}")?;
+    }
+    for problem in &filled.problems {
+        writeln!(out, "   problem: {problem}")?;
     }
     for (reason, count) in &filled.lost {
         writeln!(out, "   not reproduced: {reason} ({})", grouped(*count))?;

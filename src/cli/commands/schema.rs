@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::check::CheckJson;
 use super::rehearse::Rehearsal;
 use super::snapshot::Shown;
+use super::undo::Runs;
 use crate::cli::{CliError, Outcome};
 use crate::doctor::Diagnosis;
 use crate::plan::{Explanation, Plan};
@@ -25,6 +26,7 @@ const SCHEMAS: &[(&str, Make)] = &[
     ("check", || schema_for!(CheckJson)),
     ("plan", || schema_for!(Plan)),
     ("report", || schema_for!(Report)),
+    ("runs", || schema_for!(Runs)),
     ("explain", || schema_for!(Explanation)),
     ("rehearsal", || schema_for!(Rehearsal)),
     ("doctor", || schema_for!(Diagnosis)),

@@ -1,8 +1,11 @@
 //! `conntidy undo`: puts back what a run deleted.
 
+use std::fmt::Arguments;
 use std::io::Write;
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::apply::ResizeArg;
 use crate::cli::args::{Common, NetnsArg, Output};
@@ -49,22 +52,32 @@ pub struct UndoArgs {
     pub output: Output,
 }
 
+/// What `undo --list -o json` prints.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "conntidy runs")]
+pub(in crate::cli) struct Runs {
+    /// `conntidy.runs/1`; minor versions only add fields.
+    schema: &'static str,
+    /// The records of the runs, newest first.
+    runs: Vec<Report>,
+}
+
 /// Undoes a run, or lists the runs.
-pub(super) fn run(_: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
+pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<Outcome, CliError> {
     live::within(&args.netns, |live| {
         let state = live::state_here()?;
         if args.list {
-            list(&state, args.output)
+            list(common, &state, args.output)
         } else {
-            undo(&live.loading(), &state, args)
+            undo(common, &live.loading(), &state, args)
         }
     })
 }
 
-fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
+fn undo(common: &Common, live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError> {
     let run = match &args.run {
         Some(run) => run.clone(),
-        None => last(state, args.sysctl)?,
+        None => last(common, state, args.sysctl)?,
     };
     // Without this, undoing an unknown run would make directories.
     state.read_audit(&run)?;
@@ -79,7 +92,7 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
     } else {
         undo.flows()?
     };
-    let undone = report.undone.clone().unwrap_or_default();
+    let undone = report.undone.last().cloned().unwrap_or_default();
     shown(match args.output {
         Output::Text => text(&run, &undone, args.sysctl),
         Output::Json => render::json(&report),
@@ -100,9 +113,9 @@ fn undo(live: &Live, state: &State, args: &UndoArgs) -> Result<Outcome, CliError
     })
 }
 
-fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
+fn last(common: &Common, state: &State, sysctl: bool) -> Result<RunName, CliError> {
     for run in state.runs()? {
-        let Some(report) = recorded(state, &run)? else {
+        let Some(report) = recorded(common, state, &run)? else {
             continue;
         };
         let did = if sysctl {
@@ -124,26 +137,38 @@ fn last(state: &State, sysctl: bool) -> Result<RunName, CliError> {
         .hint(format!("runs are kept in {}", state.directory().display())))
 }
 
-/// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits.
-fn recorded(state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
+/// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits, and
+/// where it is damaged, which is said: the other runs are none the worse for it.
+fn recorded(common: &Common, state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
     match state.read_audit(run) {
         Ok(report) => Ok(Some(report)),
         Err(StateError::NoRun { .. }) => Ok(None),
+        Err(error @ StateError::DamagedRecord { .. }) => {
+            note(common, format_args!("passed over: {error}"));
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
+fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliError> {
     let mut runs: Vec<RunName> = Vec::new();
     let mut reports: Vec<Report> = Vec::new();
     for run in state.runs()? {
-        if let Some(report) = recorded(state, &run)? {
+        if let Some(report) = recorded(common, state, &run)? {
             runs.push(run);
             reports.push(report);
         }
     }
+    if runs.is_empty() {
+        let directory = state.directory().display();
+        note(common, format_args!("no runs recorded in {directory}"));
+    }
     if output == Output::Json {
-        render::json(&reports)?;
+        render::json(&Runs {
+            schema: "conntidy.runs/1",
+            runs: reports,
+        })?;
         return Ok(Outcome::default());
     }
     let mut stdout = anstream::stdout().lock();
@@ -156,7 +181,7 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
         if report.finished.is_some() {
             write!(
                 stdout,
-                "{} keys written, {} expired, {} deleted",
+                "{} written, {} expired, {} deleted",
                 counted(report.sysctl.len() as u64, "key", "keys"),
                 grouped(sum("expire")),
                 grouped(sum("delete")),
@@ -165,14 +190,26 @@ fn list(state: &State, output: Output) -> Result<Outcome, CliError> {
             let sent = grouped(state.may_have_deleted(run)?);
             write!(stdout, "did not finish, at most {sent} deleted")?;
         }
-        let undone = if report.undone.is_some() {
-            "   undone"
-        } else {
-            ""
-        };
-        writeln!(stdout, "{undone}")?;
+        writeln!(stdout, "{}", undone_words(&report.undone))?;
     }
     Ok(Outcome::default())
+}
+
+fn undone_words(undone: &[Undone]) -> &'static str {
+    let entries = undone.iter().any(Undone::has_entries);
+    let tunables = undone.iter().any(Undone::has_tunables);
+    match (entries, tunables) {
+        (true, true) => "   entries and tunables undone",
+        (true, false) => "   entries undone",
+        (false, true) => "   tunables undone",
+        (false, false) => "",
+    }
+}
+
+fn note(common: &Common, text: Arguments<'_>) {
+    if !common.quiet {
+        anstream::eprintln!("note: {text}");
+    }
 }
 
 fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
