@@ -1,15 +1,14 @@
 //! Finds and reads the files that make up a policy.
 
-use std::fs;
+mod file;
+mod layers;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::policy::diagnostic::{Code, Diagnostic, Part, Severity};
 use crate::policy::load::{self, Loaded as Read};
 use crate::policy::{KeyPath, Members, Policy, SetSource, SpanIndex, Text};
-
-/// Where configuration is looked for; later directories win.
-const DIRECTORIES: [&str; 3] = ["usr/lib", "run", "etc"];
 
 /// Which policy.
 #[derive(Clone, Debug)]
@@ -41,7 +40,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file could not be read.
-    #[error("{} could not be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -64,8 +63,12 @@ pub enum ConfigError {
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let mut texts = Vec::new();
     let mut unreadable = Vec::new();
-    for path in files(source)? {
-        let bytes = fs::read(&path).map_err(|source| ConfigError::Unreadable {
+    let (paths, read): (_, fn(&Path) -> io::Result<Vec<u8>>) = match &source.file {
+        Some(file) => (vec![file.clone()], file::named),
+        None => (layers::files(&source.root)?, file::regular),
+    };
+    for path in paths {
+        let bytes = read(&path).map_err(|source| ConfigError::Unreadable {
             path: path.clone(),
             source,
         })?;
@@ -151,9 +154,13 @@ fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text
                 .find(&key, Part::Value)
                 .and_then(|place| Path::new(&texts.get(place.text)?.name).parent());
             let path = beside.unwrap_or(Path::new("")).join(file);
-            match fs::read_to_string(&path) {
+            let text = file::regular(&path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+            });
+            match text {
                 Ok(text) => {
-                    let mut members = Members::parse(&text);
+                    // Some editors begin a file with a byte order mark.
+                    let mut members = Members::parse(text.trim_start_matches('\u{feff}'));
                     members.error = members
                         .error
                         .map(|error| format!("{}, {error}", path.display()));
@@ -163,41 +170,4 @@ fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text
             }
         }
     }
-}
-
-/// The files of a policy, lowest layer first.
-fn files(source: &Source) -> Result<Vec<PathBuf>, ConfigError> {
-    if let Some(file) = &source.file {
-        return Ok(vec![file.clone()]);
-    }
-    let roots: Vec<_> = DIRECTORIES
-        .iter()
-        .map(|directory| source.root.join(directory))
-        .collect();
-    let main = liboverdrop::scan(&roots, "conntidy", &["toml"], true)
-        .into_iter()
-        .find(|(name, _)| name == "policy.toml");
-    let drop_ins = liboverdrop::scan(&roots, "conntidy/policy.d", &["toml"], true);
-    let files: Vec<_> = main
-        .into_iter()
-        .chain(drop_ins)
-        .map(|(_, path)| path)
-        .collect();
-    if files.is_empty() {
-        return Err(ConfigError::Absent {
-            searched: roots
-                .iter()
-                .rev()
-                .flat_map(|root| {
-                    let directory = root.join("conntidy");
-                    [
-                        directory.join("policy.toml"),
-                        directory.join("policy.d/*.toml"),
-                    ]
-                })
-                .map(|path| path.display().to_string())
-                .collect(),
-        });
-    }
-    Ok(files)
 }

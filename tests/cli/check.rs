@@ -90,6 +90,95 @@ fn the_system_s_files_override_each_other_by_name_and_dev_null_masks() {
 }
 
 #[test]
+fn only_dev_null_masks_and_whatever_else_cannot_be_read_is_an_error() {
+    let link = |target: &str, path: std::path::PathBuf| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    for name in ["policy.toml", "policy.d/50-protect.toml"] {
+        for kind in ["dangling", "directory", "fifo"] {
+            let cli = Cli::new();
+            cli.write("usr/lib/conntidy/policy.toml", "version = 1\n");
+            cli.write("usr/lib/conntidy/policy.d/50-protect.toml", "");
+            let path = cli.root().join("etc/conntidy").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match kind {
+                "dangling" => link("no-such.toml", path),
+                "directory" => std::fs::create_dir(path).unwrap(),
+                _ => fifo(&path),
+            }
+            let ran = cli.run(["check", "--root", "."]);
+            assert_eq!(ran.code, 78, "{kind} {name}: {}", ran.stdout);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(
+                said.contains(&format!("etc/conntidy/{name} cannot be read")),
+                "{said}"
+            );
+        }
+    }
+    let cli = Cli::new();
+    cli.write("usr/lib/conntidy/policy.toml", "version = 1\n");
+    link("nowhere", cli.root().join("etc/conntidy/policy.d"));
+    assert_eq!(cli.run(["check", "--root", "."]).code, 78);
+}
+
+fn fifo(path: &std::path::Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+#[test]
+fn an_entry_that_a_higher_directory_overrides_need_not_be_readable() {
+    let cli = Cli::new();
+    std::fs::create_dir_all(cli.root().join("usr/lib/conntidy/policy.toml")).unwrap();
+    cli.write("etc/conntidy/policy.toml", "version = 1\n");
+    assert_eq!(cli.run(["check", "--root", "."]).code, 0);
+}
+
+#[test]
+fn a_set_file_that_has_no_end_or_no_writer_is_unreadable_at_once() {
+    for kind in ["fifo", "directory", "/dev/zero"] {
+        let cli = Cli::new();
+        let file = if kind == "/dev/zero" { kind } else { "members" };
+        cli.write(
+            "policy.toml",
+            format!("version = 1\n[sets.a]\nfile = \"{file}\"\n"),
+        );
+        match kind {
+            "fifo" => fifo(&cli.root().join(file)),
+            "directory" => std::fs::create_dir(cli.root().join(file)).unwrap(),
+            _ => {}
+        }
+        let ran = cli.run(["check", "policy.toml"]);
+        assert_eq!(ran.code, 0, "{kind}: {}", ran.stderr);
+        assert!(
+            ran.stdout.contains("unreadable-set"),
+            "{kind}: {}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn a_set_file_that_is_too_large_is_unreadable() {
+    let cli = Cli::new();
+    cli.write("policy.toml", "version = 1\n[sets.a]\nfile = \"members\"\n");
+    let members = std::fs::File::create(cli.root().join("members")).unwrap();
+    members.set_len((64 << 20) + 1).unwrap();
+    let ran = cli.run(["check", "policy.toml"]);
+    assert!(ran.stdout.contains("larger than 64 MiB"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_set_file_may_begin_with_a_byte_order_mark() {
+    let cli = Cli::new();
+    cli.write("policy.toml", "version = 1\n[sets.a]\nfile = \"members\"\n");
+    cli.write("members", "\u{feff}10.0.0.1\n");
+    let ran = cli.run(["check", "policy.toml", "--strict"]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+}
+
+#[test]
 fn a_named_file_is_read_alone() {
     let cli = Cli::new();
     cli.write("policy.toml", "version = 1\n");
