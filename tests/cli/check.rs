@@ -279,3 +279,17 @@ fn several_files_are_several_policies() {
         ran.stdout
     );
 }
+
+#[test]
+fn a_reader_that_leaves_early_does_not_make_a_policy_valid() {
+    let cli = Cli::new();
+    cli.write("bad.toml", "version = 1\nnonsense = 1\n");
+    for output in ["text", "json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_conntidy"));
+        command.args(["check", "bad.toml", "-o", output]);
+        let ended = command.current_dir(cli.root()).stdout(writer).status();
+        assert_eq!(ended.unwrap().code(), Some(78), "{output}");
+    }
+}

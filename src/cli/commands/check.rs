@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::render::diagnostics::{self, DiagnosticJson};
 use crate::cli::terminal;
-use crate::cli::{CliError, Outcome};
+use crate::cli::{CliError, Outcome, shown};
 use crate::config::{self, Loaded, Source};
 use crate::policy::diagnostic::Severity;
 
@@ -86,10 +86,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
             .count()
     };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    match args.output {
-        CheckOutput::Text => print_text(&checked)?,
-        CheckOutput::Json => print_json(&checked, errors, warnings)?,
-    }
+    shown(match args.output {
+        CheckOutput::Text => print_text(&checked),
+        CheckOutput::Json => print_json(&checked, errors, warnings),
+    })?;
     if errors > 0 || (args.strict && warnings > 0) {
         return Err(CliError::policy(""));
     }
