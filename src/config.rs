@@ -6,7 +6,7 @@ mod layers;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::policy::diagnostic::{Code, Diagnostic, Part, Severity};
+use crate::policy::diagnostic::{Code, Diagnostic, Part, Place, Severity};
 use crate::policy::load::{self, Loaded as Read};
 use crate::policy::{KeyPath, Members, Policy, SetSource, SpanIndex, Text};
 
@@ -119,6 +119,26 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
 }
 
 impl Loaded {
+    /// What takes a policy's place where one of its files cannot be read: a diagnostic that says so.
+    #[must_use]
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let name = path.display().to_string();
+        let message = format!("{name} cannot be read: {error}");
+        let place = Place {
+            text: 0,
+            span: 0..0,
+        };
+        Self {
+            policy: None,
+            members: Vec::new(),
+            diagnostics: vec![
+                Diagnostic::error(Code::UnreadableFile, KeyPath::root(), message).at(place),
+            ],
+            texts: vec![Text::file(name, "")],
+            spans: SpanIndex::default(),
+        }
+    }
+
     /// Whether the policy cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {

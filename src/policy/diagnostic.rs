@@ -168,6 +168,8 @@ macro_rules! codes {
 codes! {
     /// Not TOML, or not UTF-8.
     Syntax "syntax";
+    /// A file that cannot be read.
+    UnreadableFile "unreadable-file";
     /// A version of the language that this program does not know.
     UnknownVersion "unknown-version";
     /// A key that the language does not have.

@@ -192,7 +192,7 @@ fn a_missing_policy_is_an_error() {
     let cli = Cli::new();
     let named = cli.run(["check", "no-such.toml"]);
     assert_eq!(named.code, 78);
-    assert!(named.stderr.contains("no-such.toml"), "{}", named.stderr);
+    assert!(named.stdout.contains("no-such.toml"), "{}", named.stdout);
     let default = cli.run(["check", "--root", "."]);
     assert_eq!(default.code, 78);
     assert!(
@@ -292,4 +292,22 @@ fn a_reader_that_leaves_early_does_not_make_a_policy_valid() {
         let ended = command.current_dir(cli.root()).stdout(writer).status();
         assert_eq!(ended.unwrap().code(), Some(78), "{output}");
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_mistake_among_the_others() {
+    let cli = Cli::new();
+    cli.write("a.toml", "version = 1\nnonsense = 1\n");
+    cli.write("c.toml", "version = 1\nother = 1\n");
+    let args = ["check", "a.toml", "missing.toml", "c.toml"];
+    let ran = cli.run(args);
+    assert_eq!((ran.code, ran.stderr.as_str()), (78, ""));
+    for said in ["nonsense", "missing.toml cannot be read", "other"] {
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
+    let ran = cli.run(args.into_iter().chain(["-o", "json"]));
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["errors"], 3);
+    assert_eq!(document["diagnostics"][1]["code"], "unreadable-file");
+    assert_eq!(document["diagnostics"][1]["file"], "missing.toml");
 }

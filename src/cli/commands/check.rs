@@ -1,6 +1,6 @@
 //! `conntidy check`: validates policies. Needs no root, no kernel and no network.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::render::diagnostics::{self, DiagnosticJson};
 use crate::cli::terminal;
 use crate::cli::{CliError, Outcome, shown};
-use crate::config::{self, Loaded, Source};
+use crate::config::{self, ConfigError, Loaded, Source};
 use crate::policy::diagnostic::Severity;
 
 /// Arguments of `conntidy check`.
@@ -60,7 +60,7 @@ pub(in crate::cli) struct CheckJson {
     pub errors: usize,
     /// Number of warnings.
     pub warnings: usize,
-    /// Files that were read.
+    /// Files that were to be read.
     pub files: Vec<String>,
     /// Everything that was found.
     pub diagnostics: Vec<DiagnosticJson>,
@@ -74,11 +74,21 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
         assignments: args.set.clone(),
         root: args.root.clone(),
     };
-    if args.files.is_empty() {
-        checked.push(config::load(&one(None))?);
-    }
-    for file in &args.files {
-        checked.push(config::load(&one(Some(file.clone())))?);
+    let mut forbidden = 0;
+    let sources = if args.files.is_empty() {
+        vec![one(None)]
+    } else {
+        let files = args.files.iter();
+        files.map(|file| one(Some(file.clone()))).collect()
+    };
+    for source in &sources {
+        checked.push(match config::load(source) {
+            Err(ConfigError::Unreadable { path, source }) => {
+                forbidden += usize::from(source.kind() == io::ErrorKind::PermissionDenied);
+                Loaded::unreadable(&path, &source)
+            }
+            loaded => loaded?,
+        });
     }
     let count = |severity| {
         let all = checked.iter().flat_map(|loaded| &loaded.diagnostics);
@@ -90,6 +100,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
         CheckOutput::Text => print_text(&checked),
         CheckOutput::Json => print_json(&checked, errors, warnings),
     })?;
+    if errors > 0 && errors == forbidden {
+        return Err(CliError::permission(""));
+    }
     if errors > 0 || (args.strict && warnings > 0) {
         return Err(CliError::policy(""));
     }
