@@ -311,3 +311,23 @@ fn a_file_that_cannot_be_read_is_one_mistake_among_the_others() {
     assert_eq!(document["diagnostics"][1]["code"], "unreadable-file");
     assert_eq!(document["diagnostics"][1]["file"], "missing.toml");
 }
+
+#[test]
+fn a_file_may_be_named_as_the_other_commands_name_it() {
+    let cli = Cli::new();
+    cli.write("a.toml", "version = 1\n");
+    cli.write("b.toml", "version = 1\n");
+    for flag in ["-p", "--policy"] {
+        let ran = cli.run(["check", flag, "b.toml"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "b.toml: valid\n"));
+    }
+    let ran = cli.run(["check", "-p", "b.toml", "a.toml"]);
+    assert_eq!(ran.stdout, "a.toml: valid\nb.toml: valid\n");
+}
+
+#[test]
+fn a_policy_that_stands_by_itself_gets_a_tip() {
+    let ran = Cli::new().run(["plan", "gw.toml"]);
+    assert_eq!(ran.code, 64);
+    assert!(ran.stderr.contains("--policy gw.toml"), "{}", ran.stderr);
+}

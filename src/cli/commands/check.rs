@@ -19,6 +19,9 @@ pub struct CheckArgs {
     /// Policy files, each a policy by itself [default: the system's policy with its drop-ins]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// One more file, named as the other commands name theirs
+    #[arg(short, long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Override one key, as `--set timeouts.tcp.established=1d`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -27,7 +30,7 @@ pub struct CheckArgs {
         long,
         value_name = "DIR",
         default_value = "/",
-        conflicts_with = "files"
+        conflicts_with_all = ["files", "policy"]
     )]
     pub root: PathBuf,
     /// Exit 78 on warnings too
@@ -75,12 +78,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
         root: args.root.clone(),
     };
     let mut forbidden = 0;
-    let sources = if args.files.is_empty() {
-        vec![one(None)]
-    } else {
-        let files = args.files.iter();
-        files.map(|file| one(Some(file.clone()))).collect()
-    };
+    let files = args.files.iter().chain(&args.policy);
+    let mut sources: Vec<_> = files.map(|file| one(Some(file.clone()))).collect();
+    if sources.is_empty() {
+        sources.push(one(None));
+    }
     for source in &sources {
         checked.push(match config::load(source) {
             Err(ConfigError::Unreadable { path, source }) => {
