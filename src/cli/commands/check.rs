@@ -121,6 +121,9 @@ fn print_text(checked: &[Loaded]) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Most doubts cannot be told of a policy that is known in part.
+const LATER: &str = "; warnings are shown once there are no errors";
+
 fn verdict(loaded: &Loaded) -> String {
     let files = file_names(loaded).join(", ");
     let count = |severity| {
@@ -135,9 +138,9 @@ fn verdict(loaded: &Loaded) -> String {
     match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => format!("{files}: valid"),
         (0, warnings) => format!("{files}: valid, {}", plural(warnings, "warning")),
-        (errors, 0) => format!("{files}: invalid, {}", plural(errors, "error")),
+        (errors, 0) => format!("{files}: invalid, {}{LATER}", plural(errors, "error")),
         (errors, warnings) => format!(
-            "{files}: invalid, {}, {}",
+            "{files}: invalid, {}, {}; more warnings are shown once there are no errors",
             plural(errors, "error"),
             plural(warnings, "warning")
         ),
