@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::policy::diagnostic::{Code, Diagnostic, Part, Place, Severity};
+use crate::policy::lint;
 use crate::policy::load::{self, Loaded as Read};
 use crate::policy::{KeyPath, Members, Policy, SetSource, SpanIndex, Text};
 
@@ -103,7 +104,15 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             .sets
             .iter()
             .zip(&members)
-            .filter_map(|(set, members)| unreadable_set(&set.name, members))
+            .enumerate()
+            .filter_map(|(index, (set, members))| {
+                let is_file = matches!(set.source, SetSource::File(_));
+                unreadable_set(&set.name, members).or_else(|| {
+                    (is_file && members.prefixes.is_empty())
+                        .then(|| lint::empty_set(policy, index, "file"))
+                        .flatten()
+                })
+            })
             .collect();
         spans.locate(&mut found);
         diagnostics.extend(found);

@@ -361,28 +361,32 @@ fn broad_protect(protect: &Protect, cells: &Cells<'_>) -> Option<Diagnostic> {
     )
 }
 
-/// An empty set refuses the rules that use it.
+/// Sets without members, as far as the policy itself shows.
 fn empty_sets(policy: &Policy) -> Vec<Diagnostic> {
-    let is_used = |index: usize| {
-        let mut rules = policy.rules.iter();
-        rules.any(|rule| rule.predicate.sets().any(|set| set == index))
-    };
-    let mut found = Vec::new();
-    for (index, set) in policy.sets.iter().enumerate() {
-        let is_empty = matches!(&set.source, SetSource::Addresses(list) if list.is_empty());
-        if is_empty && !set.allow_empty && is_used(index) {
-            found.push(
-                Diagnostic::warning(
-                    Code::EmptySet,
-                    KeyPath::of(["sets", &set.name, "addresses"]),
-                    format!(
-                        "`@{}` is empty, so every rule that uses it is refused",
-                        set.name
-                    ),
-                )
-                .help("say `allow-empty = true` if an empty set means what it says"),
-            );
-        }
+    let sets = policy.sets.iter().enumerate();
+    sets.filter(|(_, set)| matches!(&set.source, SetSource::Addresses(list) if list.is_empty()))
+        .filter_map(|(index, _)| empty_set(policy, index, "addresses"))
+        .collect()
+}
+
+/// The doubt about a set of which `key` was found to give no members: rules that use it are refused.
+#[must_use]
+pub fn empty_set(policy: &Policy, index: usize, key: &str) -> Option<Diagnostic> {
+    let set = policy.sets.get(index)?;
+    let mut rules = policy.rules.iter();
+    let is_used = rules.any(|rule| rule.predicate.sets().any(|set| set == index));
+    if set.allow_empty || !is_used {
+        return None;
     }
-    found
+    Some(
+        Diagnostic::warning(
+            Code::EmptySet,
+            KeyPath::of(["sets", &set.name, key]),
+            format!(
+                "`@{}` is empty, so every rule that uses it is refused",
+                set.name
+            ),
+        )
+        .help("say `allow-empty = true` if an empty set means what it says"),
+    )
 }

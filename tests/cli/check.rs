@@ -332,3 +332,19 @@ fn a_policy_that_stands_by_itself_gets_a_tip() {
     assert_eq!(ran.code, 64);
     assert!(ran.stderr.contains("--policy gw.toml"), "{}", ran.stderr);
 }
+
+#[test]
+fn an_empty_set_file_that_a_rule_uses_is_a_doubt() {
+    let cli = Cli::new();
+    let policy = |set: &str| {
+        format!(
+            "version = 1\n[sets.a]\nfile = \"members\"\n{set}\n[rules.r]\nmatch = {{ src = \"@a\" }}\naction = \"report\"\n"
+        )
+    };
+    cli.write("members", "# none yet\n");
+    cli.write("a.toml", policy(""));
+    let ran = cli.run(["check", "a.toml"]);
+    assert!(ran.stdout.contains("empty-set"), "{}", ran.stdout);
+    cli.write("a.toml", policy("allow-empty = true"));
+    assert_eq!(cli.run(["check", "a.toml"]).stdout, "a.toml: valid\n");
+}
