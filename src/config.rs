@@ -85,7 +85,14 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         };
         texts.push(Text::file(name, content));
     }
-    texts.extend(source.assignments.iter().map(Text::assignment));
+    let several = source.assignments.len() > 1;
+    for (index, argument) in source.assignments.iter().enumerate() {
+        let mut text = Text::assignment(argument);
+        if several {
+            text.name = format!("--set #{}", index + 1);
+        }
+        texts.push(text);
+    }
     let Read {
         mut policy,
         mut diagnostics,
@@ -93,6 +100,11 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     } = load::load(&texts);
     for (text, at) in unreadable {
         policy = None;
+        // The parser stumbles over what stands in for the bytes that are no text.
+        diagnostics.retain(|found| {
+            let is_here = found.place.as_ref().is_some_and(|place| place.text == text);
+            found.code != Code::Syntax || !is_here
+        });
         diagnostics.insert(0, load::not_utf8(text, at));
     }
     let mut members = Vec::new();

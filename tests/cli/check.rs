@@ -348,3 +348,11 @@ fn an_empty_set_file_that_a_rule_uses_is_a_doubt() {
     cli.write("a.toml", policy("allow-empty = true"));
     assert_eq!(cli.run(["check", "a.toml"]).stdout, "a.toml: valid\n");
 }
+
+#[test]
+fn bytes_that_are_no_text_are_one_mistake() {
+    let cli = Cli::new();
+    cli.write("policy.toml", b"version = 1\ncaf\xe9 = 1\n");
+    let ran = cli.run(["check", "policy.toml"]);
+    assert!(ran.stdout.contains("invalid, 1 error;"), "{}", ran.stdout);
+}

@@ -247,3 +247,26 @@ fn a_mistaken_timeout_hides_no_mistake_that_does_not_depend_on_it() {
         [Code::InvalidValue, Code::HalfClosed, Code::RiskyGrace]
     );
 }
+
+#[test]
+fn a_sysctl_with_its_dots_is_one_mistake_that_names_the_key() {
+    let text = "version = 1\n[sysctl]\nnet.netfilter.nf_conntrack_acct = true\n";
+    let loaded = load::load(&[Text::file("a", text)]);
+    let [found] = loaded.diagnostics.as_slice() else {
+        panic!("{:?}", loaded.diagnostics)
+    };
+    assert_eq!(found.help, ["write `nf_conntrack_acct`"]);
+}
+
+#[test]
+fn too_many_mistakes_are_said_last_and_of_their_file() {
+    let lines: Vec<_> = (0..300).map(|n| format!("key{n} = {n}")).collect();
+    let texts = [
+        Text::file("good", "version = 1\n"),
+        Text::file("bad", lines.join("\n")),
+    ];
+    let diagnostics = load::load(&texts).diagnostics;
+    let last = diagnostics.last().unwrap();
+    assert_eq!(last.code, Code::TooMany);
+    assert_eq!(last.place.as_ref().unwrap().text, 1);
+}

@@ -78,7 +78,7 @@ pub(in crate::cli) struct DiagnosticJson {
     pub message: String,
     /// The key concerned, dotted; empty for the whole document.
     pub key: String,
-    /// The file, or `--set`.
+    /// The file, or `--set`; with its number, as `--set #2`, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line of the place's start, from 1.
