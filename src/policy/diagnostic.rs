@@ -234,6 +234,8 @@ codes! {
     OneWayUdp "one-way-udp";
     /// A delete without a budget of its own.
     NoBudget "no-budget";
+    /// A rule that deletes every entry, unhindered by budget and limits.
+    EmptiesTable "empties-table";
     /// A protect rule that also holds every flow that lacks the field.
     BroadProtect "broad-protect";
     /// A key without effect where it stands.

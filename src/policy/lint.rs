@@ -9,8 +9,8 @@ use super::overlap;
 use super::relation::can_both_hold;
 use super::timing::{Origin, Timing};
 use super::{
-    Action, DEFAULT_GRACE, Goal, Mode, Policy, Predicate, Protect, Rule, Seconds, SetSource, Test,
-    Want,
+    Action, DEFAULT_GRACE, Goal, Mode, Percent, Policy, Predicate, Protect, Rule, Seconds,
+    SetSource, Test, Want,
 };
 use crate::flow::status::StatusWord;
 use crate::flow::{Flow, Protocol, Status};
@@ -38,6 +38,7 @@ pub fn lint(policy: &Policy, header: Option<&Header>) -> Vec<Diagnostic> {
             found.extend(one_way_udp(rule, possible, &cells));
         }
         found.extend(no_budget(rule));
+        found.extend(empties_table(rule, policy));
     }
     found.extend(overlap::shadows(&cells));
     for protect in &policy.protect {
@@ -300,6 +301,27 @@ fn no_budget(rule: &Rule) -> Option<Diagnostic> {
         )
         .at_key()
         .help("add `budget = { count = …, percent = … }` with what is usual here"),
+    )
+}
+
+/// A rule that no rail stops short of the last entry.
+fn empties_table(rule: &Rule, policy: &Policy) -> Option<Diagnostic> {
+    let all = Percent(10_000);
+    let is_unbounded = rule
+        .budget
+        .is_some_and(|budget| budget.count.is_none() && budget.percent == Some(all));
+    let takes_all = rule.everything && rule.allow_assured && rule.action == Action::Delete;
+    if !takes_all || !is_unbounded || policy.limits.delete < all {
+        return None;
+    }
+    Some(
+        Diagnostic::warning(
+            Code::EmptiesTable,
+            rule_key(rule, &["everything"]),
+            "this empties the table: it takes every entry, and no budget and no limit stops it",
+        )
+        .at_key()
+        .help("lower `budget.percent` of this rule, or `limits.delete`"),
     )
 }
 

@@ -270,3 +270,18 @@ fn too_many_mistakes_are_said_last_and_of_their_file() {
     assert_eq!(last.code, Code::TooMany);
     assert_eq!(last.place.as_ref().unwrap().text, 1);
 }
+
+#[test]
+fn a_rule_that_may_empty_the_table_is_a_doubt_unless_something_stops_it() {
+    let policy = |limit: u8, budget: u8, assured: bool| {
+        let text = format!(
+            "[limits]\ndelete = \"{limit}%\"\n[rules.a]\neverything = true\naction = \"delete\"\n\
+             allow-assured = {assured}\nbudget = {{ percent = {budget} }}\n"
+        );
+        codes(&text, None).contains(&Code::EmptiesTable)
+    };
+    assert!(policy(100, 100, true));
+    assert!(!policy(50, 100, true));
+    assert!(!policy(100, 99, true));
+    assert!(!policy(100, 100, false));
+}

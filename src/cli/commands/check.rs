@@ -15,6 +15,11 @@ use crate::policy::diagnostic::Severity;
 
 /// Arguments of `conntidy check`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    conntidy check                        the system's policy with its drop-ins\n  \
+    conntidy check gw.toml web.toml       two policies, each by itself\n  \
+    conntidy check --strict --root image  in a build: an image's policy, warnings too\n  \
+    conntidy check -o json | jq -r '.diagnostics[].code'")]
 pub struct CheckArgs {
     /// Policy files, each a policy by itself [default: the system's policy with its drop-ins]
     #[arg(value_name = "FILE")]
