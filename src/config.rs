@@ -1,15 +1,15 @@
 //! Finds and reads the files that make up a policy.
 
-use std::fs;
+mod file;
+mod layers;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::policy::diagnostic::{Code, Diagnostic, Part, Severity};
+use crate::policy::diagnostic::{Code, Diagnostic, Part, Place, Severity};
+use crate::policy::lint;
 use crate::policy::load::{self, Loaded as Read};
 use crate::policy::{KeyPath, Members, Policy, SetSource, SpanIndex, Text};
-
-/// Where configuration is looked for; later directories win.
-const DIRECTORIES: [&str; 3] = ["usr/lib", "run", "etc"];
 
 /// Which policy.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file could not be read.
-    #[error("{} could not be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -64,8 +64,12 @@ pub enum ConfigError {
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let mut texts = Vec::new();
     let mut unreadable = Vec::new();
-    for path in files(source)? {
-        let bytes = fs::read(&path).map_err(|source| ConfigError::Unreadable {
+    let (paths, read): (_, fn(&Path) -> io::Result<Vec<u8>>) = match &source.file {
+        Some(file) => (vec![file.clone()], file::named),
+        None => (layers::files(&source.root)?, file::regular),
+    };
+    for path in paths {
+        let bytes = read(&path).map_err(|source| ConfigError::Unreadable {
             path: path.clone(),
             source,
         })?;
@@ -81,7 +85,14 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         };
         texts.push(Text::file(name, content));
     }
-    texts.extend(source.assignments.iter().map(Text::assignment));
+    let several = source.assignments.len() > 1;
+    for (index, argument) in source.assignments.iter().enumerate() {
+        let mut text = Text::assignment(argument);
+        if several {
+            text.name = format!("--set #{}", index + 1);
+        }
+        texts.push(text);
+    }
     let Read {
         mut policy,
         mut diagnostics,
@@ -89,6 +100,11 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     } = load::load(&texts);
     for (text, at) in unreadable {
         policy = None;
+        // The parser stumbles over what stands in for the bytes that are no text.
+        diagnostics.retain(|found| {
+            let is_here = found.place.as_ref().is_some_and(|place| place.text == text);
+            found.code != Code::Syntax || !is_here
+        });
         diagnostics.insert(0, load::not_utf8(text, at));
     }
     let mut members = Vec::new();
@@ -100,7 +116,15 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             .sets
             .iter()
             .zip(&members)
-            .filter_map(|(set, members)| unreadable_set(&set.name, members))
+            .enumerate()
+            .filter_map(|(index, (set, members))| {
+                let is_file = matches!(set.source, SetSource::File(_));
+                unreadable_set(&set.name, members).or_else(|| {
+                    (is_file && members.prefixes.is_empty())
+                        .then(|| lint::empty_set(policy, index, "file"))
+                        .flatten()
+                })
+            })
             .collect();
         spans.locate(&mut found);
         diagnostics.extend(found);
@@ -116,6 +140,26 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
 }
 
 impl Loaded {
+    /// What takes a policy's place where one of its files cannot be read: a diagnostic that says so.
+    #[must_use]
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let name = path.display().to_string();
+        let message = format!("{name} cannot be read: {error}");
+        let place = Place {
+            text: 0,
+            span: 0..0,
+        };
+        Self {
+            policy: None,
+            members: Vec::new(),
+            diagnostics: vec![
+                Diagnostic::error(Code::UnreadableFile, KeyPath::root(), message).at(place),
+            ],
+            texts: vec![Text::file(name, "")],
+            spans: SpanIndex::default(),
+        }
+    }
+
     /// Whether the policy cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -151,9 +195,13 @@ fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text
                 .find(&key, Part::Value)
                 .and_then(|place| Path::new(&texts.get(place.text)?.name).parent());
             let path = beside.unwrap_or(Path::new("")).join(file);
-            match fs::read_to_string(&path) {
+            let text = file::regular(&path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+            });
+            match text {
                 Ok(text) => {
-                    let mut members = Members::parse(&text);
+                    // Some editors begin a file with a byte order mark.
+                    let mut members = Members::parse(text.trim_start_matches('\u{feff}'));
                     members.error = members
                         .error
                         .map(|error| format!("{}, {error}", path.display()));
@@ -163,41 +211,4 @@ fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text
             }
         }
     }
-}
-
-/// The files of a policy, lowest layer first.
-fn files(source: &Source) -> Result<Vec<PathBuf>, ConfigError> {
-    if let Some(file) = &source.file {
-        return Ok(vec![file.clone()]);
-    }
-    let roots: Vec<_> = DIRECTORIES
-        .iter()
-        .map(|directory| source.root.join(directory))
-        .collect();
-    let main = liboverdrop::scan(&roots, "conntidy", &["toml"], true)
-        .into_iter()
-        .find(|(name, _)| name == "policy.toml");
-    let drop_ins = liboverdrop::scan(&roots, "conntidy/policy.d", &["toml"], true);
-    let files: Vec<_> = main
-        .into_iter()
-        .chain(drop_ins)
-        .map(|(_, path)| path)
-        .collect();
-    if files.is_empty() {
-        return Err(ConfigError::Absent {
-            searched: roots
-                .iter()
-                .rev()
-                .flat_map(|root| {
-                    let directory = root.join("conntidy");
-                    [
-                        directory.join("policy.toml"),
-                        directory.join("policy.d/*.toml"),
-                    ]
-                })
-                .map(|path| path.display().to_string())
-                .collect(),
-        });
-    }
-    Ok(files)
 }

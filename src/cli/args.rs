@@ -1,8 +1,11 @@
 //! Arguments as typed; what they mean is the commands' affair.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
     apply::ApplyArgs, check::CheckArgs, doctor::DoctorArgs, explain::ExplainArgs, plan::PlanArgs,
@@ -94,4 +97,28 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON Schema of a document
     Schema(SchemaArgs),
+}
+
+/// Adds the way to name a policy where one was given as `check` takes it, by itself.
+pub(super) fn with_policy_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let cli = Cli::command();
+    let takes_policy = arguments.iter().skip(1).any(|argument| {
+        let command = cli.find_subcommand(argument);
+        command.is_some_and(|command| {
+            command
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some("policy"))
+        })
+    });
+    let file = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(file)))
+            if takes_policy && file.ends_with(".toml") =>
+        {
+            file.clone()
+        }
+        _ => return error,
+    };
+    let tip = StyledStr::from(format!("to name a policy, use '--policy {file}'"));
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    error
 }

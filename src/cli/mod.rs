@@ -19,9 +19,10 @@ pub use error::{CliError, Outcome};
 
 /// Runs the command line and says how it went; everything that is printed is printed here.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match args::Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match args::Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&args::with_policy_tip(error, &arguments)),
     };
     terminal::choose_color(cli.common.color);
     match commands::run(&cli) {

@@ -129,10 +129,20 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let likeness = |known: &str| {
         // A word cut short is likelier than a slip.
         if word.len() > 2 && known.starts_with(&word) {
-            1.0
-        } else {
-            strsim::jaro_winkler(&word, known)
+            return 1.0;
         }
+        // What both begin with says nothing of the slip.
+        let (word, known) = match (word.rsplit_once('.'), known.rsplit_once('.')) {
+            (Some((table, word)), Some((other, known))) if table == other => (word, known),
+            _ => (word.as_str(), known),
+        };
+        let is_transposed = word.len() == known.len()
+            && strsim::osa_distance(word, known) == 1
+            && strsim::levenshtein(word, known) == 2;
+        if is_transposed {
+            return 1.0;
+        }
+        strsim::jaro_winkler(word, known)
     };
     known
         .into_iter()
@@ -168,6 +178,8 @@ macro_rules! codes {
 codes! {
     /// Not TOML, or not UTF-8.
     Syntax "syntax";
+    /// A file that cannot be read.
+    UnreadableFile "unreadable-file";
     /// A version of the language that this program does not know.
     UnknownVersion "unknown-version";
     /// A key that the language does not have.
@@ -222,6 +234,8 @@ codes! {
     OneWayUdp "one-way-udp";
     /// A delete without a budget of its own.
     NoBudget "no-budget";
+    /// A rule that deletes every entry, unhindered by budget and limits.
+    EmptiesTable "empties-table";
     /// A protect rule that also holds every flow that lacks the field.
     BroadProtect "broad-protect";
     /// A key without effect where it stands.
@@ -243,6 +257,10 @@ mod tests {
         assert_eq!(nearest("prto", known), Some("port"));
         assert_eq!(nearest("STATES", known), Some("state"));
         assert_eq!(nearest("weather", known), None);
+        assert_eq!(nearest("mxa", ["max", "mode"]), Some("max"));
+        let dotted = ["tcp.close", "tcp.time-wait", "udp.stream"];
+        assert_eq!(nearest("tcp.nope", dotted), None);
+        assert_eq!(nearest("tcp.clsoe", dotted), Some("tcp.close"));
         assert_eq!(nearest(&"a".repeat(100_000), known), None);
     }
 }

@@ -9,12 +9,14 @@ use crate::flow::protocol::tcp;
 use crate::flow::status::StatusWord;
 use crate::flow::{Flow, Protocol, Status};
 
-/// Every such rule of the policy.
+/// Every such rule of the policy; without what depends on timeouts where those are not known.
 #[must_use]
-pub fn check(cells: &Cells<'_>) -> Vec<Diagnostic> {
+pub fn check(cells: &Cells<'_>, timeouts_are_known: bool) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (rule, possible) in cells.rules() {
-        found.extend(impossible_idle(rule, possible, cells));
+        if timeouts_are_known {
+            found.extend(impossible_idle(rule, possible, cells));
+        }
         match rule.action {
             Action::Expire { grace } => {
                 if expires_offloaded(rule) {
@@ -22,7 +24,9 @@ pub fn check(cells: &Cells<'_>) -> Vec<Diagnostic> {
                     continue;
                 }
                 found.extend(risky_grace(rule, grace, possible, cells));
-                found.extend(useless_grace(rule, grace, possible, cells));
+                if timeouts_are_known {
+                    found.extend(useless_grace(rule, grace, possible, cells));
+                }
             }
             Action::Delete => found.extend(half_closed(rule, possible, cells)),
             Action::Report => {}

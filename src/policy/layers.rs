@@ -12,11 +12,12 @@ use figment::{Figment, Metadata, Profile, Provider};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::diagnostic::{Code, Diagnostic, Part};
+use super::diagnostic::{Code, Diagnostic, Part, Place};
 use super::document::{Document, VERSION};
 use super::key::KeyPath;
 use super::text::{SpanIndex, Text};
 use super::tree::{self, Tree};
+use super::validate;
 
 /// The layers of a policy, merged.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +139,7 @@ struct Mistakes<'a> {
 impl Mistakes<'_> {
     /// Drops mistaken keys until the rest is a document.
     fn weed(mut self, dict: Dict) -> (Dict, Vec<Diagnostic>, Vec<KeyPath>) {
+        let dict = self.without_dotted_sysctls(dict);
         let mut value = Value::Dict(Tag::Default, dict);
         let mut count = 0;
         while let Err(error) = Document::deserialize(&value) {
@@ -151,11 +153,18 @@ impl Mistakes<'_> {
                 self.found.push(mistake);
             }
             if is_stuck || count >= MOST_MISTAKES {
-                self.found.push(Diagnostic::error(
-                    Code::TooMany,
-                    KeyPath::root(),
-                    "too many mistakes; the rest of this file was not looked at",
-                ));
+                let end = self.content.content.len();
+                self.found.push(
+                    Diagnostic::error(
+                        Code::TooMany,
+                        KeyPath::root(),
+                        "too many mistakes; the rest of this file was not looked at",
+                    )
+                    .at(Place {
+                        text: self.text,
+                        span: end..end,
+                    }),
+                );
                 return (Dict::new(), self.found, vec![KeyPath::root()]);
             }
         }
@@ -165,6 +174,32 @@ impl Mistakes<'_> {
 }
 
 impl Mistakes<'_> {
+    /// TOML takes the dots of `net.netfilter.NAME` for tables; what was meant is plain.
+    fn without_dotted_sysctls(&mut self, mut dict: Dict) -> Dict {
+        let path = ["sysctl", "net", "netfilter"];
+        let dotted = dict.get("sysctl").and_then(|sysctl| {
+            let inner = sysctl.find_ref("net.netfilter")?.as_dict()?;
+            Some(inner.keys().cloned().collect::<Vec<_>>())
+        });
+        let Some(dotted) = dotted else { return dict };
+        for name in dotted {
+            let key = KeyPath::of(path).child(&name);
+            let mut mistake = validate::homeless(&name, &key);
+            mistake.place = self.spans.find_in(self.text, &key, mistake.part);
+            self.found.push(mistake);
+            self.dropped.push(key);
+        }
+        if let Some(Value::Dict(_, sysctl)) = dict.get_mut("sysctl")
+            && let Some(Value::Dict(_, net)) = sysctl.get_mut("net")
+        {
+            net.remove("netfilter");
+            if net.is_empty() {
+                sysctl.remove("net");
+            }
+        }
+        dict
+    }
+
     /// What stands on the line of a syntax error is what the parser made of the rest of it.
     fn is_on_broken_line(&self, mistake: &Diagnostic) -> bool {
         let line = |diagnostic: &Diagnostic| {

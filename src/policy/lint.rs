@@ -9,8 +9,8 @@ use super::overlap;
 use super::relation::can_both_hold;
 use super::timing::{Origin, Timing};
 use super::{
-    Action, DEFAULT_GRACE, Goal, Mode, Policy, Predicate, Protect, Rule, Seconds, SetSource, Test,
-    Want,
+    Action, DEFAULT_GRACE, Goal, Mode, Percent, Policy, Predicate, Protect, Rule, Seconds,
+    SetSource, Test, Want,
 };
 use crate::flow::status::StatusWord;
 use crate::flow::{Flow, Protocol, Status};
@@ -38,6 +38,7 @@ pub fn lint(policy: &Policy, header: Option<&Header>) -> Vec<Diagnostic> {
             found.extend(one_way_udp(rule, possible, &cells));
         }
         found.extend(no_budget(rule));
+        found.extend(empties_table(rule, policy));
     }
     found.extend(overlap::shadows(&cells));
     for protect in &policy.protect {
@@ -303,6 +304,27 @@ fn no_budget(rule: &Rule) -> Option<Diagnostic> {
     )
 }
 
+/// A rule that no rail stops short of the last entry.
+fn empties_table(rule: &Rule, policy: &Policy) -> Option<Diagnostic> {
+    let all = Percent(10_000);
+    let is_unbounded = rule
+        .budget
+        .is_some_and(|budget| budget.count.is_none() && budget.percent == Some(all));
+    let takes_all = rule.everything && rule.allow_assured && rule.action == Action::Delete;
+    if !takes_all || !is_unbounded || policy.limits.delete < all {
+        return None;
+    }
+    Some(
+        Diagnostic::warning(
+            Code::EmptiesTable,
+            rule_key(rule, &["everything"]),
+            "this empties the table: it takes every entry, and no budget and no limit stops it",
+        )
+        .at_key()
+        .help("lower `budget.percent` of this rule, or `limits.delete`"),
+    )
+}
+
 /// Protect rules hold on unknown: a field that an entry does not have protects the entry.
 fn broad_protect(protect: &Protect, cells: &Cells<'_>) -> Option<Diagnostic> {
     let predicate = &protect.predicate;
@@ -361,28 +383,32 @@ fn broad_protect(protect: &Protect, cells: &Cells<'_>) -> Option<Diagnostic> {
     )
 }
 
-/// An empty set refuses the rules that use it.
+/// Sets without members, as far as the policy itself shows.
 fn empty_sets(policy: &Policy) -> Vec<Diagnostic> {
-    let is_used = |index: usize| {
-        let mut rules = policy.rules.iter();
-        rules.any(|rule| rule.predicate.sets().any(|set| set == index))
-    };
-    let mut found = Vec::new();
-    for (index, set) in policy.sets.iter().enumerate() {
-        let is_empty = matches!(&set.source, SetSource::Addresses(list) if list.is_empty());
-        if is_empty && !set.allow_empty && is_used(index) {
-            found.push(
-                Diagnostic::warning(
-                    Code::EmptySet,
-                    KeyPath::of(["sets", &set.name, "addresses"]),
-                    format!(
-                        "`@{}` is empty, so every rule that uses it is refused",
-                        set.name
-                    ),
-                )
-                .help("say `allow-empty = true` if an empty set means what it says"),
-            );
-        }
+    let sets = policy.sets.iter().enumerate();
+    sets.filter(|(_, set)| matches!(&set.source, SetSource::Addresses(list) if list.is_empty()))
+        .filter_map(|(index, _)| empty_set(policy, index, "addresses"))
+        .collect()
+}
+
+/// The doubt about a set of which `key` was found to give no members: rules that use it are refused.
+#[must_use]
+pub fn empty_set(policy: &Policy, index: usize, key: &str) -> Option<Diagnostic> {
+    let set = policy.sets.get(index)?;
+    let mut rules = policy.rules.iter();
+    let is_used = rules.any(|rule| rule.predicate.sets().any(|set| set == index));
+    if set.allow_empty || !is_used {
+        return None;
     }
-    found
+    Some(
+        Diagnostic::warning(
+            Code::EmptySet,
+            KeyPath::of(["sets", &set.name, key]),
+            format!(
+                "`@{}` is empty, so every rule that uses it is refused",
+                set.name
+            ),
+        )
+        .help("say `allow-empty = true` if an empty set means what it says"),
+    )
 }

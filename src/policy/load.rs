@@ -29,13 +29,14 @@ pub fn load(texts: &[Text]) -> Loaded {
     if !merged.is_foreign {
         let validated = validate::validate(&merged);
         let mut found = validated.diagnostics;
-        if !validated.policy.rules.is_empty() && timeouts_are_known(&merged, &found) {
+        if !validated.policy.rules.is_empty() && merged.broken.is_empty() {
             let timing = Timing {
                 policy: &validated.policy,
                 header: None,
             };
             let cells = Cells::new(timing);
-            found.extend(effect::check(&cells));
+            let timeouts_are_known = timeouts_are_known(&merged, &found);
+            found.extend(effect::check(&cells, timeouts_are_known));
             found.extend(overlap::overlaps(&cells));
         }
         if !has_errors(&diagnostics) && !has_errors(&found) {
@@ -81,8 +82,7 @@ fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 fn timeouts_are_known(merged: &layers::Merged, found: &[Diagnostic]) -> bool {
     let timeouts = KeyPath::of(["timeouts"]);
     let is_hidden = |key: &KeyPath| key.is_within(&timeouts) || timeouts.is_within(key);
-    merged.broken.is_empty()
-        && !merged.dropped.iter().any(is_hidden)
+    !merged.dropped.iter().any(is_hidden)
         && !found
             .iter()
             .any(|diagnostic| is_hidden(&diagnostic.key) && diagnostic.key.0.len() > 1)

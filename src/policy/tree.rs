@@ -84,8 +84,8 @@ impl Tree {
             }
             (Err(error), _) => self.syntax(number, error.message(), error.span()),
             (Ok(_), true) => {
-                let (_, errors) = DeTable::parse_recoverable(content);
-                for error in errors {
+                // One argument holds one mistake; recovering from it only finds echoes.
+                if let Err(error) = DeTable::parse(content) {
                     self.syntax(number, error.message(), error.span());
                 }
             }
@@ -263,8 +263,12 @@ mod tests {
 
     #[test]
     fn an_assignment_that_is_none_is_a_syntax_error() {
-        for text in ["", "run", "=5", "a..b=1", "a={", "[run]", "# x=1"] {
-            assert!(read(&Text::assignment(text), 0).is_broken(), "{text}");
+        for text in [
+            "", "run", "=5", "a..b=1", "a={", "a=[1,", "a=\"x", "[run]", "# x=1",
+        ] {
+            let tree = read(&Text::assignment(text), 0);
+            assert!(tree.is_broken(), "{text}");
+            assert_eq!(tree.diagnostics.len(), 1, "{text}");
         }
     }
 }

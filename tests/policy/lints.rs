@@ -235,3 +235,53 @@ fn a_delete_that_says_more_than_ports_is_no_doubt() {
         );
     }
 }
+
+#[test]
+fn a_mistaken_timeout_hides_no_mistake_that_does_not_depend_on_it() {
+    let text = "[timeouts]\ntcp.close = \"soon\"\n\
+        [rules.half]\nmatch = { state = \"FIN_WAIT\" }\naction = \"delete\"\n\
+        [rules.risky]\nmatch = { state = \"ESTABLISHED\" }\naction = \"expire\"\ngrace = \"1m\"\n\
+        [rules.idle]\nmatch = { state = \"CLOSE\", idle-for = \"1h\" }\naction = \"report\"\n";
+    assert_eq!(
+        errors(text),
+        [Code::InvalidValue, Code::HalfClosed, Code::RiskyGrace]
+    );
+}
+
+#[test]
+fn a_sysctl_with_its_dots_is_one_mistake_that_names_the_key() {
+    let text = "version = 1\n[sysctl]\nnet.netfilter.nf_conntrack_acct = true\n";
+    let loaded = load::load(&[Text::file("a", text)]);
+    let [found] = loaded.diagnostics.as_slice() else {
+        panic!("{:?}", loaded.diagnostics)
+    };
+    assert_eq!(found.help, ["write `nf_conntrack_acct`"]);
+}
+
+#[test]
+fn too_many_mistakes_are_said_last_and_of_their_file() {
+    let lines: Vec<_> = (0..300).map(|n| format!("key{n} = {n}")).collect();
+    let texts = [
+        Text::file("good", "version = 1\n"),
+        Text::file("bad", lines.join("\n")),
+    ];
+    let diagnostics = load::load(&texts).diagnostics;
+    let last = diagnostics.last().unwrap();
+    assert_eq!(last.code, Code::TooMany);
+    assert_eq!(last.place.as_ref().unwrap().text, 1);
+}
+
+#[test]
+fn a_rule_that_may_empty_the_table_is_a_doubt_unless_something_stops_it() {
+    let policy = |limit: u8, budget: u8, assured: bool| {
+        let text = format!(
+            "[limits]\ndelete = \"{limit}%\"\n[rules.a]\neverything = true\naction = \"delete\"\n\
+             allow-assured = {assured}\nbudget = {{ percent = {budget} }}\n"
+        );
+        codes(&text, None).contains(&Code::EmptiesTable)
+    };
+    assert!(policy(100, 100, true));
+    assert!(!policy(50, 100, true));
+    assert!(!policy(100, 99, true));
+    assert!(!policy(100, 100, false));
+}

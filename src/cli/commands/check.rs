@@ -1,6 +1,6 @@
 //! `conntidy check`: validates policies. Needs no root, no kernel and no network.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -9,16 +9,24 @@ use serde::Serialize;
 
 use crate::cli::render::diagnostics::{self, DiagnosticJson};
 use crate::cli::terminal;
-use crate::cli::{CliError, Outcome};
-use crate::config::{self, Loaded, Source};
+use crate::cli::{CliError, Outcome, shown};
+use crate::config::{self, ConfigError, Loaded, Source};
 use crate::policy::diagnostic::Severity;
 
 /// Arguments of `conntidy check`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    conntidy check                        the system's policy with its drop-ins\n  \
+    conntidy check gw.toml web.toml       two policies, each by itself\n  \
+    conntidy check --strict --root image  in a build: an image's policy, warnings too\n  \
+    conntidy check -o json | jq -r '.diagnostics[].code'")]
 pub struct CheckArgs {
     /// Policy files, each a policy by itself [default: the system's policy with its drop-ins]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// One more file, named as the other commands name theirs
+    #[arg(short, long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Override one key, as `--set timeouts.tcp.established=1d`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -27,7 +35,7 @@ pub struct CheckArgs {
         long,
         value_name = "DIR",
         default_value = "/",
-        conflicts_with = "files"
+        conflicts_with_all = ["files", "policy"]
     )]
     pub root: PathBuf,
     /// Exit 78 on warnings too
@@ -60,7 +68,7 @@ pub(in crate::cli) struct CheckJson {
     pub errors: usize,
     /// Number of warnings.
     pub warnings: usize,
-    /// Files that were read.
+    /// Files that were to be read.
     pub files: Vec<String>,
     /// Everything that was found.
     pub diagnostics: Vec<DiagnosticJson>,
@@ -74,11 +82,20 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
         assignments: args.set.clone(),
         root: args.root.clone(),
     };
-    if args.files.is_empty() {
-        checked.push(config::load(&one(None))?);
+    let mut forbidden = 0;
+    let files = args.files.iter().chain(&args.policy);
+    let mut sources: Vec<_> = files.map(|file| one(Some(file.clone()))).collect();
+    if sources.is_empty() {
+        sources.push(one(None));
     }
-    for file in &args.files {
-        checked.push(config::load(&one(Some(file.clone())))?);
+    for source in &sources {
+        checked.push(match config::load(source) {
+            Err(ConfigError::Unreadable { path, source }) => {
+                forbidden += usize::from(source.kind() == io::ErrorKind::PermissionDenied);
+                Loaded::unreadable(&path, &source)
+            }
+            loaded => loaded?,
+        });
     }
     let count = |severity| {
         let all = checked.iter().flat_map(|loaded| &loaded.diagnostics);
@@ -86,9 +103,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, CliError> {
             .count()
     };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    match args.output {
-        CheckOutput::Text => print_text(&checked)?,
-        CheckOutput::Json => print_json(&checked, errors, warnings)?,
+    shown(match args.output {
+        CheckOutput::Text => print_text(&checked),
+        CheckOutput::Json => print_json(&checked, errors, warnings),
+    })?;
+    if errors > 0 && errors == forbidden {
+        return Err(CliError::permission(""));
     }
     if errors > 0 || (args.strict && warnings > 0) {
         return Err(CliError::policy(""));
@@ -106,6 +126,9 @@ fn print_text(checked: &[Loaded]) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Most doubts cannot be told of a policy that is known in part.
+const LATER: &str = "; warnings are shown once there are no errors";
+
 fn verdict(loaded: &Loaded) -> String {
     let files = file_names(loaded).join(", ");
     let count = |severity| {
@@ -120,9 +143,9 @@ fn verdict(loaded: &Loaded) -> String {
     match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => format!("{files}: valid"),
         (0, warnings) => format!("{files}: valid, {}", plural(warnings, "warning")),
-        (errors, 0) => format!("{files}: invalid, {}", plural(errors, "error")),
+        (errors, 0) => format!("{files}: invalid, {}{LATER}", plural(errors, "error")),
         (errors, warnings) => format!(
-            "{files}: invalid, {}, {}",
+            "{files}: invalid, {}, {}; more warnings are shown once there are no errors",
             plural(errors, "error"),
             plural(warnings, "warning")
         ),

@@ -36,6 +36,9 @@ const SCHEMAS: &[(&str, Make)] = &[
 
 /// Arguments of `conntidy schema`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    conntidy schema policy > conntidy.schema.json    for editors that complete and check TOML\n  \
+    conntidy schema plan | jq .properties            what `plan -o json` prints")]
 pub struct SchemaArgs {
     /// Which document
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(SCHEMAS.iter().map(|(name, _)| *name)))]

@@ -1,6 +1,6 @@
 //! Diagnostics of a policy: underlined places for people, lines and columns for programs.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -34,7 +34,11 @@ fn group<'a>(diagnostic: &'a Diagnostic, texts: &'a [Text]) -> Group<'a> {
         .place
         .as_ref()
         .and_then(|place| Some((place, texts.get(place.text)?)));
-    if let Some((place, text)) = place {
+    let empty = place.filter(|(_, text)| text.content.is_empty());
+    if let Some((_, text)) = empty {
+        // There is no line to underline.
+        group = group.element(Origin::path(&text.name));
+    } else if let Some((place, text)) = place {
         let span = text.clamp(&place.span);
         let annotation = AnnotationKind::Primary.span(span);
         let annotation = match &diagnostic.expected {
@@ -50,7 +54,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, texts: &'a [Text]) -> Group<'a> {
         );
     }
     if let Some(expected) = &diagnostic.expected
-        && (place.is_none() || expected.len() > LONGEST_LABEL)
+        && (place.is_none() || empty.is_some() || expected.len() > LONGEST_LABEL)
     {
         group = group.element(Level::NOTE.message(format!("expected {expected}")));
     }
@@ -74,7 +78,7 @@ pub(in crate::cli) struct DiagnosticJson {
     pub message: String,
     /// The key concerned, dotted; empty for the whole document.
     pub key: String,
-    /// The file, or `--set`.
+    /// The file, or `--set`; with its number, as `--set #2`, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line of the place's start, from 1.
@@ -93,7 +97,7 @@ pub(in crate::cli) struct DiagnosticJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// Ways out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub help: Vec<String>,
 }
 

@@ -7,6 +7,8 @@ mod tunables;
 
 use std::collections::BTreeSet;
 
+pub(super) use tunables::homeless;
+
 use super::diagnostic::{Code, Diagnostic};
 use super::document::Document;
 use super::key::KeyPath;

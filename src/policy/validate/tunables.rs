@@ -167,19 +167,13 @@ impl Validation<'_> {
 
     /// The tunable of a `[sysctl]` key, or why it has no place there.
     fn home(&mut self, name: &str, path: &KeyPath) -> Option<&'static Tunable> {
-        let bare = name.strip_prefix("net.netfilter.").unwrap_or(name);
-        let bare = if bare == "net.nf_conntrack_max" {
-            "nf_conntrack_max"
-        } else {
-            bare
-        };
-        let diagnostic = match tunable::find(bare) {
-            Some(tunable) if tunable.home == Home::Sysctl && bare == name => return Some(tunable),
-            Some(tunable) => misplaced(tunable, path),
-            None => unknown(bare, path),
-        };
-        self.found.push(diagnostic.at_key());
-        None
+        match tunable::find(name) {
+            Some(tunable) if tunable.home == Home::Sysctl => Some(tunable),
+            _ => {
+                self.found.push(homeless(name, path));
+                None
+            }
+        }
     }
 
     fn goal(&mut self, name: &str, want: Option<Want>, mode: Mode, path: &KeyPath) -> Option<Goal> {
@@ -313,6 +307,20 @@ impl Validation<'_> {
         }
         names
     }
+}
+
+/// Why a name has no place in `[sysctl]`.
+pub(in crate::policy) fn homeless(name: &str, path: &KeyPath) -> Diagnostic {
+    let bare = match name.strip_prefix("net.netfilter.") {
+        Some(bare) => bare,
+        None if name == "net.nf_conntrack_max" => "nf_conntrack_max",
+        None => name,
+    };
+    match tunable::find(bare) {
+        Some(tunable) => misplaced(tunable, path),
+        None => unknown(bare, path),
+    }
+    .at_key()
 }
 
 /// A tunable that is no `[sysctl]` key, and where it belongs.
