@@ -179,6 +179,26 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_hides_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let damaged = directory.path().join("damaged");
+    let bytes = fs::read(sample()).unwrap();
+    fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    for arguments in [&[][..], &["--flows"], &["-o", "json"], &["-o", "jsonl"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_conntidy"))
+            .args(["snapshot", "show", "--salvage"])
+            .arg(&damaged)
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(4), "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_documentation_names_every_field_of_the_schema() {
     let documentation = include_str!("../../docs/snapshot-format.md");
     let schema = conntidy::snapshot::schema().to_value();

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::render::{self, flow_line};
-use crate::cli::{CliError, Outcome};
+use crate::cli::{CliError, Outcome, shown};
 use crate::observe::{Header, Record};
 use crate::snapshot::record::write_flow;
 use crate::snapshot::{Salvaged, Snapshot, Summary, Trailer, salvage};
@@ -91,41 +91,44 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
         }
         (Some(header), Some(trailer), Salvaged::default())
     };
-    let summary = flows.finish()?;
     let damages = damages(&found);
     let outcome = Outcome {
         incomplete: !damages.is_empty(),
         ..Outcome::default()
     };
-    if let Some(summary) = summary {
-        let shown = Shown {
-            schema: "conntidy.snapshot-summary/1",
-            file: args.file.display().to_string(),
-            header,
-            trailer,
-            summary,
-            unverified: found.unverified,
-            damages,
-        };
-        print(args.output, &shown)?;
-    } else {
-        for damage in damages {
-            anstream::eprintln!("damage: {damage}");
+    match flows.finish() {
+        Ok(Some(summary)) => {
+            let document = Shown {
+                schema: "conntidy.snapshot-summary/1",
+                file: args.file.display().to_string(),
+                header,
+                trailer,
+                summary,
+                unverified: found.unverified,
+                damages,
+            };
+            shown(print(args.output, &document))?;
+        }
+        listed => {
+            for damage in damages {
+                anstream::eprintln!("damage: {damage}");
+            }
+            shown(listed.map(drop).map_err(CliError::from))?;
         }
     }
     Ok(outcome)
 }
 
-fn print(output: ShowOutput, shown: &Shown) -> Result<(), CliError> {
+fn print(output: ShowOutput, document: &Shown) -> Result<(), CliError> {
     match output {
         ShowOutput::Text => {
             let mut stdout = anstream::stdout().lock();
-            render::snapshot::write(&mut stdout, shown)?;
+            render::snapshot::write(&mut stdout, document)?;
             stdout.flush()?;
         }
-        ShowOutput::Json => render::json(shown)?,
+        ShowOutput::Json => render::json(document)?,
         ShowOutput::Jsonl => {
-            let text = serde_json::to_string(shown)
+            let text = serde_json::to_string(document)
                 .map_err(|error| CliError::failed("the result has no JSON form").because(error))?;
             writeln!(io::stdout().lock(), "{text}")?;
         }
