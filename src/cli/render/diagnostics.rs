@@ -93,7 +93,7 @@ pub(in crate::cli) struct DiagnosticJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// Ways out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub help: Vec<String>,
 }
 

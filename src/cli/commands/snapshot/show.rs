@@ -66,7 +66,7 @@ pub(in crate::cli) struct Shown {
     /// Flows that were salvaged and that no checksum vouches for.
     pub unverified: u64,
     /// What is wrong with the file, with the place of each damage.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damages: Vec<String>,
 }
 
