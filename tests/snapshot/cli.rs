@@ -156,14 +156,40 @@ fn another_file_is_no_snapshot() {
     assert!(said.contains("not a conntidy snapshot"), "{said}");
     let said = stderr(&show(Path::new("/nonexistent"), &[]).code(1));
     assert!(said.contains("No such file"), "{said}");
-    let piped = Command::new("sh")
-        .args(["-c", "cat \"$1\" | \"$0\" snapshot show /dev/stdin"])
-        .arg(env!("CARGO_BIN_EXE_conntidy"))
-        .arg(sample())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&piped.stderr);
-    assert!(said.contains("not from a pipe"), "{said}");
+    for command in [
+        "snapshot show /dev/stdin",
+        "snapshot show --salvage /dev/stdin",
+        "plan --policy \"$2\" --from /dev/stdin",
+    ] {
+        let piped = Command::new("sh")
+            .args(["-c", &format!("cat \"$1\" | \"$0\" {command}")])
+            .arg(env!("CARGO_BIN_EXE_conntidy"))
+            .arg(sample())
+            .arg(sample().with_file_name("gateway.toml"))
+            .output()
+            .unwrap();
+        assert_eq!(piped.status.code(), Some(1), "{command}");
+        let said = String::from_utf8_lossy(&piped.stderr);
+        assert!(said.contains("not from a pipe"), "{said}");
+        assert!(said.contains("/dev/stdin"), "{said}");
+        assert!(said.contains("snapshot take --out FILE"), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let cut = directory.path().join("cut");
+    let bytes = fs::read(sample()).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 0x10;
+    let damaged = directory.path().join("damaged");
+    fs::write(&damaged, flipped).unwrap();
+    for file in [Path::new("/etc/passwd"), directory.path(), &cut, &damaged] {
+        let said = stderr(&show(file, &[]).code(1));
+        assert!(said.contains(&file.display().to_string()), "{said}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::unreadable;
 use crate::cli::render::{self, flow_line};
 use crate::cli::{CliError, Outcome, shown};
 use crate::observe::{Header, Record};
@@ -75,15 +76,16 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
     let file = File::open(&args.file).map_err(|source| {
         CliError::failed(format!("open the snapshot {}", args.file.display())).because(source)
     })?;
+    let unreadable = |error| unreadable(&args.file, error);
     let mut flows = Flows::new(args);
     let (header, trailer, found) = if args.salvage {
-        let found = salvage(file, |record| flows.take(record))?;
+        let found = salvage(file, |record| flows.take(record)).map_err(unreadable)?;
         (found.header.clone(), found.trailer.clone(), found)
     } else {
-        let mut snapshot = Snapshot::open(file)?;
+        let mut snapshot = Snapshot::open(file).map_err(unreadable)?;
         let (header, trailer) = (snapshot.header().clone(), snapshot.trailer().clone());
-        let mut sorted = snapshot.flows()?;
-        while let Some(record) = sorted.next_flow()? {
+        let mut sorted = snapshot.flows().map_err(unreadable)?;
+        while let Some(record) = sorted.next_flow().map_err(unreadable)? {
             flows.take(&record);
             if flows.written.is_err() {
                 break;
