@@ -136,10 +136,15 @@ impl From<NamespaceError> for CliError {
                 setting.name(),
                 setting.allowing()
             )),
-            NamespaceError::Open { .. } => {
+            NamespaceError::Open { source, .. }
+                if source.kind() != std::io::ErrorKind::PermissionDenied =>
+            {
                 Self::failed(message).hint("`ip netns list` lists the names")
             }
-            NamespaceError::Enter { .. } => Self::permission(message)
+            NamespaceError::Foreign { .. } => {
+                Self::failed(message).hint("`ip netns list` lists the names")
+            }
+            NamespaceError::Open { .. } | NamespaceError::Enter { .. } => Self::permission(message)
                 .hint("entering a network namespace needs CAP_SYS_ADMIN: run as root"),
             _ => Self::permission(message),
         }
