@@ -34,9 +34,11 @@ pub(super) fn within(
     }
 }
 
-/// The name that the user gave a namespace.
+/// The name that the user gave a namespace that has none of its own.
 pub(super) fn name_netns(header: &mut Header, netns: &NetnsArg) {
-    if let Some(name) = &netns.netns {
+    if let Some(name) = &netns.netns
+        && identity::is_nameless(&header.netns)
+    {
         header.netns.name.clone_from(name);
     }
 }

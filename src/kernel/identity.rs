@@ -29,12 +29,7 @@ pub fn netns() -> std::io::Result<Netns> {
     let name = if initial {
         "init".to_owned()
     } else {
-        named(device, inode).unwrap_or_else(|| {
-            fs::read_link(OWN).map_or_else(
-                |_| format!("net:[{inode}]"),
-                |link| link.to_string_lossy().into_owned(),
-            )
-        })
+        named(device, inode).unwrap_or_else(|| unnamed(inode))
     };
     Ok(Netns {
         name,
@@ -42,6 +37,16 @@ pub fn netns() -> std::io::Result<Netns> {
         inode,
         initial,
     })
+}
+
+/// Whether a namespace is neither the initial one nor named under `/run/netns`.
+pub(crate) fn is_nameless(netns: &Netns) -> bool {
+    netns.name == unnamed(netns.inode)
+}
+
+/// As the kernel prints a namespace.
+fn unnamed(inode: u64) -> String {
+    format!("net:[{inode}]")
 }
 
 fn named(device: u64, inode: u64) -> Option<String> {

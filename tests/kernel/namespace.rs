@@ -19,6 +19,7 @@ crate::trials!(
     children_inherit_the_namespace,
     an_unknown_namespace_is_named,
     what_is_no_network_namespace_is_told_from_a_missing_privilege,
+    a_namespace_is_called_the_same_however_it_was_reached,
     a_second_private_namespace_is_refused_once_threads_exist,
     the_root_of_a_namespace_may_use_ctnetlink,
     a_tunable_is_written_and_read_back_here_alone,
@@ -96,6 +97,27 @@ fn what_is_no_network_namespace_is_told_from_a_missing_privilege() -> Result<(),
         .output()?;
     let ran = Ran::from(output).exits(77)?;
     assert!(ran.err.contains("CAP_SYS_ADMIN"), "{}", ran.err);
+    Ok(())
+}
+
+fn a_namespace_is_called_the_same_however_it_was_reached() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
+    let ran = Gateway::new()?.run_in_own_mounts(
+        "mount -t tmpfs none /run
+         mkdir /run/netns
+         touch /run/netns/trial-a
+         mount --bind /proc/self/ns/net /run/netns/trial-a
+         ln -s /run/netns/trial-a /run/other
+         cd /run
+         for target in trial-a /run/netns/trial-a ./other /proc/self/ns/net; do
+             \"$1\" snapshot take --quiet --directory /run --netns $target
+         done
+         \"$1\" snapshot take --quiet --directory /run",
+    )?;
+    let ran = ran.exits(0)?;
+    let names = ran.out.lines();
+    let same = names.filter(|name| name.contains("Z-trial-a.") || name.contains("Z-trial-a~"));
+    assert_eq!(same.count(), 5, "{}", ran.out);
     Ok(())
 }
 
