@@ -135,11 +135,11 @@ pub struct Timings {
 pub struct TunableResult {
     /// Sysctl name.
     pub name: String,
-    /// Value before.
+    /// Value before, the text that was read.
     pub before: Option<String>,
     /// Value written.
     pub wanted: u64,
-    /// Value read back.
+    /// Value read back, the text that was read; the plan's `after` is the number expected.
     pub after: Option<String>,
     /// How it went.
     pub outcome: TunableOutcome,

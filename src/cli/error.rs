@@ -95,6 +95,14 @@ impl CliError {
         Self::new(4, message)
     }
 
+    /// A snapshot comes through a pipe.
+    pub(super) fn not_seekable(what: impl std::fmt::Display) -> Self {
+        Self::failed(format!(
+            "{what}: a snapshot is read from a file, not from a pipe"
+        ))
+        .hint("`conntidy snapshot take --out FILE` writes one; `cat > FILE` keeps what comes through a pipe")
+    }
+
     /// Adds the underlying error; its chain is printed line by line.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -172,6 +180,12 @@ impl From<crate::observe::ObserveError> for CliError {
             ObserveError::Absent(message) => Self::failed(message)
                 .hint("`conntidy doctor` tells what is missing and how to get it"),
             ObserveError::Damaged(message) => Self::failed(message),
+            ObserveError::Failed { what, source }
+                if (source.downcast_ref::<io::Error>())
+                    .is_some_and(|error| error.kind() == io::ErrorKind::NotSeekable) =>
+            {
+                Self::not_seekable(what)
+            }
             ObserveError::Failed { what, source } => {
                 let mut failed = Self::failed(what);
                 failed.source = Some(source);

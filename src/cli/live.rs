@@ -34,9 +34,11 @@ pub(super) fn within(
     }
 }
 
-/// The name that the user gave a namespace.
+/// The name that the user gave a namespace that has none of its own.
 pub(super) fn name_netns(header: &mut Header, netns: &NetnsArg) {
-    if let Some(name) = &netns.netns {
+    if let Some(name) = &netns.netns
+        && identity::is_nameless(&header.netns)
+    {
         header.netns.name.clone_from(name);
     }
 }
@@ -135,10 +137,15 @@ impl From<NamespaceError> for CliError {
                 setting.name(),
                 setting.allowing()
             )),
-            NamespaceError::Open { .. } => {
+            NamespaceError::Open { source, .. }
+                if source.kind() != std::io::ErrorKind::PermissionDenied =>
+            {
                 Self::failed(message).hint("`ip netns list` lists the names")
             }
-            NamespaceError::Enter { .. } => Self::permission(message)
+            NamespaceError::Foreign { .. } => {
+                Self::failed(message).hint("`ip netns list` lists the names")
+            }
+            NamespaceError::Open { .. } | NamespaceError::Enter { .. } => Self::permission(message)
                 .hint("entering a network namespace needs CAP_SYS_ADMIN: run as root"),
             _ => Self::permission(message),
         }

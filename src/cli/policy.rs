@@ -16,13 +16,20 @@ pub(super) fn load(
     tell(common, config::load(&named(source))?)
 }
 
-/// The same, but `None` where none is named and the system has none.
+/// The same, but `None` where none is named and the system has none. What `--set` says then stands
+/// alone.
 pub(super) fn load_if_any(
     common: &Common,
     source: &PolicySource,
 ) -> Result<Option<(Policy, Vec<Members>)>, CliError> {
     match config::load(&named(source)) {
         Err(ConfigError::Absent { .. }) if source.set.is_empty() => Ok(None),
+        Err(ConfigError::Absent { .. }) => {
+            let mut source = named(source);
+            source.file = Some(PathBuf::from("/dev/null"));
+            source.assignments.insert(0, "version=1".to_owned());
+            tell(common, config::load(&source)?).map(Some)
+        }
         loaded => tell(common, loaded?).map(Some),
     }
 }

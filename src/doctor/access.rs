@@ -88,8 +88,13 @@ fn namespace(seen: &Seen) -> Finding {
             name,
             Verdict::Warning,
             format!(
-                "{} has no interface but `lo`: everything succeeds here, on an empty table",
-                netns.name
+                "{} has no interface but `lo`: {}",
+                netns.name,
+                match seen.header.count {
+                    Some(0) => "everything succeeds here, on an empty table".to_owned(),
+                    Some(count) => format!("its table is not the network's, with {count} entries"),
+                    None => "its table is not the network's".to_owned(),
+                }
             ),
             &[
                 "in a unit: `PrivateNetwork=no`, or `NetworkNamespacePath=` for the one that is meant",
@@ -202,6 +207,18 @@ mod tests {
         assert_eq!(initial.verdict, Verdict::Good);
         let used = namespace(&seen(Access::Granted, &["lo", "wan0"], false));
         assert_eq!(used.verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn a_table_is_called_empty_only_where_it_is() {
+        let mut seen = seen(Access::Granted, &["lo"], false);
+        for (count, empty) in [(Some(0), true), (Some(276), false), (None, false)] {
+            seen.header.count = count;
+            let says = namespace(&seen).says;
+            assert_eq!(says.contains("empty"), empty, "{says}");
+        }
+        seen.header.count = Some(276);
+        assert!(namespace(&seen).says.contains("276 entries"));
     }
 
     #[test]

@@ -29,12 +29,7 @@ pub fn netns() -> std::io::Result<Netns> {
     let name = if initial {
         "init".to_owned()
     } else {
-        named(device, inode).unwrap_or_else(|| {
-            fs::read_link(OWN).map_or_else(
-                |_| format!("net:[{inode}]"),
-                |link| link.to_string_lossy().into_owned(),
-            )
-        })
+        named(device, inode).unwrap_or_else(|| unnamed(inode))
     };
     // Not pinned, the inode is made anew each time that it is looked at. The initial namespace is
     // the same one as long as the machine runs.
@@ -62,6 +57,16 @@ fn changed_ns(file: &fs::Metadata) -> Option<u64> {
     let seconds = u64::try_from(file.ctime()).ok()?;
     let rest = u64::try_from(file.ctime_nsec()).ok()?;
     seconds.checked_mul(1_000_000_000)?.checked_add(rest)
+}
+
+/// Whether a namespace is neither the initial one nor named under `/run/netns`.
+pub(crate) fn is_nameless(netns: &Netns) -> bool {
+    netns.name == unnamed(netns.inode)
+}
+
+/// As the kernel prints a namespace.
+fn unnamed(inode: u64) -> String {
+    format!("net:[{inode}]")
 }
 
 fn named(device: u64, inode: u64) -> Option<String> {

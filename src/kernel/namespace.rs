@@ -10,11 +10,15 @@ use std::panic;
 use std::path::PathBuf;
 use std::thread;
 
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::identity::NAMED;
 use super::socket::{Socket, SocketError};
 use super::stats;
+
+/// Filesystem of the files that stand for namespaces (`NSFS_MAGIC` in linux/magic.h).
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
 /// Why a namespace could not be made or entered.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +44,21 @@ pub enum NamespaceError {
     #[error("the private namespace has no usable connection tracking: {0}")]
     Unusable(#[source] SocketError),
     /// No such namespace.
-    #[error("network namespace {target}: {source}")]
+    #[error("network namespace `{target}`: {source}")]
     Open {
         /// Name or path as it was given.
         target: String,
         /// What the system said.
         source: io::Error,
     },
+    /// It is there, and something else.
+    #[error("`{target}` is no network namespace")]
+    Foreign {
+        /// Name or path as it was given.
+        target: String,
+    },
     /// The namespace may not be entered.
-    #[error("enter network namespace {target}: {source}")]
+    #[error("enter network namespace `{target}`: {source}")]
     Enter {
         /// Name or path as it was given.
         target: String,
@@ -183,26 +193,48 @@ pub fn private() -> Result<(), NamespaceError> {
 /// Where the namespace does not exist or may not be entered (`CAP_SYS_ADMIN` in the user
 /// namespaces of both sides).
 pub fn within<R: Send>(target: &str, f: impl FnOnce() -> R + Send) -> Result<R, NamespaceError> {
-    let path = if target.contains('/') {
-        PathBuf::from(target)
-    } else {
-        PathBuf::from(NAMED).join(target)
+    let foreign = || NamespaceError::Foreign {
+        target: target.to_owned(),
     };
-    let file = File::open(&path).map_err(|source| NamespaceError::Open {
+    if target.is_empty() {
+        return Err(foreign());
+    }
+    let file = File::open(path(target)).map_err(|source| NamespaceError::Open {
         target: target.to_owned(),
         source,
     })?;
+    if !of_the_kernel(&file) {
+        return Err(foreign());
+    }
     on_fresh_thread(
         || {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
-                |error| NamespaceError::Enter {
-                    target: target.to_owned(),
-                    source: error.into(),
+                |error| match error {
+                    // A namespace of another kind.
+                    Errno::INVAL => foreign(),
+                    error => NamespaceError::Enter {
+                        target: target.to_owned(),
+                        source: error.into(),
+                    },
                 },
             )
         },
         f,
     )
+}
+
+/// Where a namespace is that is given by a name under `/run/netns`, or by its path.
+fn path(target: &str) -> PathBuf {
+    if target.contains('/') {
+        PathBuf::from(target)
+    } else {
+        PathBuf::from(NAMED).join(target)
+    }
+}
+
+/// Whether a file is a namespace of any kind; told without any privilege.
+fn of_the_kernel(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|filesystem| filesystem.f_type == NSFS_MAGIC)
 }
 
 /// Runs `f` on a fresh thread within a new, empty network namespace, which ends with it.

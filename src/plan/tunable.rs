@@ -28,12 +28,12 @@ pub enum Resize {
 pub struct TunableStep {
     /// Sysctl name; bare under `net.netfilter`.
     pub name: String,
-    /// Its present value.
+    /// Its present value, the text that was read.
     pub before: Option<String>,
     /// The wished value, reckoned for this machine.
     pub wanted: u64,
     /// The value in force once the plan is applied: `wanted`, or the present one where the mode
-    /// is content with it or it cannot be changed.
+    /// is content with it or it cannot be changed. A number, where a report has the text read back.
     pub after: Option<u64>,
     /// `enforce`, `at-least`, `at-most` or `observe`.
     pub mode: String,

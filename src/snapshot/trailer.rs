@@ -78,7 +78,6 @@ impl JsonSchema for Checksum {
 
 /// The last line.
 #[derive(Clone, Debug, Serialize, serde::Deserialize, JsonSchema)]
-#[schemars(rename = "Trailer")]
 pub(super) struct TrailerLine {
     /// What it says.
     trailer: Trailer,

@@ -20,6 +20,7 @@ mod rebuild;
 mod records;
 mod rehearse;
 mod round_trip;
+mod schemas;
 mod snapshot;
 mod sweep;
 mod timeouts;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         records::all(),
         rehearse::all(),
         round_trip::all(),
+        schemas::all(),
         snapshot::all(),
         sweep::all(),
         timeouts::all(),

@@ -12,11 +12,14 @@ use libtest_mimic::Failed;
 
 use crate::fixture;
 use crate::flows::{self, flow};
+use crate::gateway::{Gateway, Ran};
 
 crate::trials!(
     within_a_namespace_its_own_table_is_seen,
     children_inherit_the_namespace,
     an_unknown_namespace_is_named,
+    what_is_no_network_namespace_is_told_from_a_missing_privilege,
+    a_namespace_is_called_the_same_however_it_was_reached,
     a_second_private_namespace_is_refused_once_threads_exist,
     the_root_of_a_namespace_may_use_ctnetlink,
     a_tunable_is_written_and_read_back_here_alone,
@@ -63,10 +66,59 @@ fn an_unknown_namespace_is_named() -> Result<(), Failed> {
             other => return Err(format!("{other:?}").into()),
         }
     }
-    match namespace::within("/proc/self/stat", || ()) {
-        Err(NamespaceError::Enter { .. }) => Ok(()),
-        other => Err(format!("{other:?}").into()),
+    Ok(())
+}
+
+fn what_is_no_network_namespace_is_told_from_a_missing_privilege() -> Result<(), Failed> {
+    for target in [
+        "/proc/self/stat",
+        "/proc/self/ns/uts",
+        "/",
+        "/etc/passwd",
+        "",
+    ] {
+        match namespace::within(target, || ()) {
+            Err(error @ NamespaceError::Foreign { .. }) => {
+                let says = format!("`{target}` is no network namespace");
+                assert_eq!(error.to_string(), says);
+            }
+            other => return Err(format!("{target}: {other:?}").into()),
+        }
     }
+    let gateway = Gateway::new()?;
+    for target in ["/etc/passwd", "/", ""] {
+        let ran = gateway.run(&["doctor", "--netns", target])?.exits(1)?;
+        assert!(ran.err.contains(&format!("`{target}`")), "{}", ran.err);
+        assert!(ran.err.contains("ip netns list"), "{}", ran.err);
+    }
+    let here = path_of_this_thread()?;
+    let output = gateway
+        .command(&fixture::NO_PRIVILEGE, &["doctor", "--netns", &here])
+        .output()?;
+    let ran = Ran::from(output).exits(77)?;
+    assert!(ran.err.contains("CAP_SYS_ADMIN"), "{}", ran.err);
+    Ok(())
+}
+
+fn a_namespace_is_called_the_same_however_it_was_reached() -> Result<(), Failed> {
+    crate::needs!("unshare", "mount");
+    let ran = Gateway::new()?.run_in_own_mounts(
+        "mount -t tmpfs none /run
+         mkdir /run/netns
+         touch /run/netns/trial-a
+         mount --bind /proc/self/ns/net /run/netns/trial-a
+         ln -s /run/netns/trial-a /run/other
+         cd /run
+         for target in trial-a /run/netns/trial-a ./other /proc/self/ns/net; do
+             \"$1\" snapshot take --quiet --directory /run --netns $target
+         done
+         \"$1\" snapshot take --quiet --directory /run",
+    )?;
+    let ran = ran.exits(0)?;
+    let names = ran.out.lines();
+    let same = names.filter(|name| name.contains("Z-trial-a.") || name.contains("Z-trial-a~"));
+    assert_eq!(same.count(), 5, "{}", ran.out);
+    Ok(())
 }
 
 fn a_second_private_namespace_is_refused_once_threads_exist() -> Result<(), Failed> {

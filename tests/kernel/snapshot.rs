@@ -14,6 +14,7 @@ use crate::flows;
 crate::trials!(
     what_is_taken_is_what_the_table_holds,
     a_set_of_the_policy_is_recorded_with_its_members,
+    a_setting_needs_no_policy,
     stdout_is_a_stream_that_other_programs_read,
     a_full_disk_costs_the_new_snapshot_only,
 );
@@ -93,6 +94,25 @@ fn a_set_of_the_policy_is_recorded_with_its_members() -> Result<(), Failed> {
     assert_eq!(sets[0].0, "backends");
     assert_eq!(sets[0].1[0].to_string(), "10.0.3.0/24");
     assert!(header.policy_sha256.is_some());
+    Ok(())
+}
+
+fn a_setting_needs_no_policy() -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    let to = home.path().to_str().ok_or("not UTF-8")?;
+    let plain = ["--set", "snapshot.compression=none"];
+    let take = ["snapshot", "take", "--directory", to];
+    let said = succeeds(conntidy(home.path(), &[&take[..], &plain].concat())?)?;
+    let path = Path::new(said.trim_end());
+    assert_eq!(path.extension(), Some("jsonl".as_ref()), "{said}");
+    let wrong = ["--set", "snapshot.compression=lzma"];
+    let output = conntidy(home.path(), &[&take[..], &wrong].concat())?;
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("lzma") && !said.contains("/dev/null"),
+        "{said}"
+    );
     Ok(())
 }
 

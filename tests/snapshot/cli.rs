@@ -156,14 +156,40 @@ fn another_file_is_no_snapshot() {
     assert!(said.contains("not a conntidy snapshot"), "{said}");
     let said = stderr(&show(Path::new("/nonexistent"), &[]).code(1));
     assert!(said.contains("No such file"), "{said}");
-    let piped = Command::new("sh")
-        .args(["-c", "cat \"$1\" | \"$0\" snapshot show /dev/stdin"])
-        .arg(env!("CARGO_BIN_EXE_conntidy"))
-        .arg(sample())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&piped.stderr);
-    assert!(said.contains("not from a pipe"), "{said}");
+    for command in [
+        "snapshot show /dev/stdin",
+        "snapshot show --salvage /dev/stdin",
+        "plan --policy \"$2\" --from /dev/stdin",
+    ] {
+        let piped = Command::new("sh")
+            .args(["-c", &format!("cat \"$1\" | \"$0\" {command}")])
+            .arg(env!("CARGO_BIN_EXE_conntidy"))
+            .arg(sample())
+            .arg(sample().with_file_name("gateway.toml"))
+            .output()
+            .unwrap();
+        assert_eq!(piped.status.code(), Some(1), "{command}");
+        let said = String::from_utf8_lossy(&piped.stderr);
+        assert!(said.contains("not from a pipe"), "{said}");
+        assert!(said.contains("/dev/stdin"), "{said}");
+        assert!(said.contains("snapshot take --out FILE"), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let cut = directory.path().join("cut");
+    let bytes = fs::read(sample()).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 0x10;
+    let damaged = directory.path().join("damaged");
+    fs::write(&damaged, flipped).unwrap();
+    for file in [Path::new("/etc/passwd"), directory.path(), &cut, &damaged] {
+        let said = stderr(&show(file, &[]).code(1));
+        assert!(said.contains(&file.display().to_string()), "{said}");
+    }
 }
 
 #[test]
@@ -176,6 +202,26 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_hides_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let damaged = directory.path().join("damaged");
+    let bytes = fs::read(sample()).unwrap();
+    fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    for arguments in [&[][..], &["--flows"], &["-o", "json"], &["-o", "jsonl"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_conntidy"))
+            .args(["snapshot", "show", "--salvage"])
+            .arg(&damaged)
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(4), "{arguments:?}");
+    }
 }
 
 #[test]

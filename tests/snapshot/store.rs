@@ -247,3 +247,21 @@ fn a_damaged_snapshot_is_named_with_its_file() {
     assert!(text.contains("20260131T120000Z-init.jsonl.zst"), "{text}");
     assert!(text.contains("run 1"), "{text}");
 }
+
+#[test]
+fn a_missing_directory_is_said_to_be_missing_and_no_inner_name_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("missing/a.zst");
+    let source = Numbered::new(1);
+    let header = source.header().unwrap();
+    let error = take_to(&path, &source, &header, Compression::Zstd, |_| ()).unwrap_err();
+    let StoreError::Write {
+        path: named,
+        source,
+    } = error
+    else {
+        panic!("{error:?}");
+    };
+    assert_eq!(named, path);
+    assert_eq!(source.to_string(), "No such file or directory (os error 2)");
+}

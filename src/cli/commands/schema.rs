@@ -47,18 +47,25 @@ pub struct SchemaArgs {
 
 /// Prints one schema on stdout.
 pub(super) fn run(args: &SchemaArgs) -> Result<Outcome, CliError> {
-    let schema = SCHEMAS
+    let mut schema = SCHEMAS
         .iter()
         .find(|(name, _)| *name == args.name)
         .map(|(_, make)| make().to_value())
         .ok_or_else(|| CliError::usage(format!("there is no schema `{}`", args.name)))?;
-    let text = serde_json::to_string_pretty(&without_null(schema))
+    if WITHOUT_NULL.contains(&args.name.as_str()) {
+        schema = without_null(schema);
+    }
+    let text = serde_json::to_string_pretty(&schema)
         .map_err(|error| CliError::failed("the schema has no JSON form").because(error))?;
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(Outcome::default())
 }
 
-/// Optional keys are left out, never null: TOML has no null, and JSON documents omit them.
+/// Documents whose optional keys are left out, never null: TOML has no null, and the result of
+/// `check` omits them. The others have null where a value that is always asked for is not known.
+const WITHOUT_NULL: [&str; 2] = ["policy", "check"];
+
+/// The schema of a document in which nothing is null.
 fn without_null(schema: Value) -> Value {
     match schema {
         Value::Object(map) => {

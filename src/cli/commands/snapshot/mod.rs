@@ -3,6 +3,9 @@
 mod show;
 mod take;
 
+use std::io;
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
 pub(in crate::cli) use show::Shown;
@@ -37,27 +40,22 @@ pub(super) fn run(common: &Common, args: &SnapshotArgs) -> Result<Outcome, CliEr
     }
 }
 
-impl From<SnapshotError> for CliError {
-    fn from(error: SnapshotError) -> Self {
-        let message = error.to_string();
-        match error {
-            SnapshotError::Write(source) if source.kind() == std::io::ErrorKind::BrokenPipe => {
-                source.into()
-            }
-            SnapshotError::Read(source) if source.kind() == std::io::ErrorKind::NotSeekable => {
-                Self::failed("a snapshot is read from a file, not from a pipe")
-                    .hint("write it to a file first")
-            }
-            SnapshotError::Write(source) | SnapshotError::Read(source) => {
-                Self::failed(message).because(source)
-            }
-            SnapshotError::Damaged(_) => Self::failed(message)
-                .hint("`conntidy snapshot show --salvage FILE` shows what can still be read"),
-            SnapshotError::Version { .. } => {
-                Self::failed(message).hint("a newer conntidy wrote it: read it with that one")
-            }
-            SnapshotError::Foreign(_) => Self::failed(message),
+/// Why a snapshot cannot be read, with its file.
+fn unreadable(path: &Path, error: SnapshotError) -> CliError {
+    let message = format!("{}: {error}", path.display());
+    match error {
+        SnapshotError::Read(source) if source.kind() == io::ErrorKind::NotSeekable => {
+            CliError::not_seekable(path.display())
         }
+        SnapshotError::Write(source) | SnapshotError::Read(source) => {
+            CliError::failed(message).because(source)
+        }
+        SnapshotError::Damaged(_) => CliError::failed(message)
+            .hint("`conntidy snapshot show --salvage FILE` shows what can still be read"),
+        SnapshotError::Version { .. } => {
+            CliError::failed(message).hint("a newer conntidy wrote it: read it with that one")
+        }
+        SnapshotError::Foreign(_) => CliError::failed(message),
     }
 }
 
@@ -66,7 +64,15 @@ impl From<TakeError> for CliError {
         let message = error.to_string();
         match error {
             TakeError::Observe(error) => error.into(),
-            TakeError::Snapshot(error) => error.into(),
+            TakeError::Snapshot(SnapshotError::Write(source))
+                if source.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                source.into()
+            }
+            TakeError::Snapshot(SnapshotError::Write(source)) => {
+                Self::failed(message).because(source)
+            }
+            TakeError::Snapshot(_) => Self::failed(message),
             TakeError::Thread(source) => Self::failed(message).because(source),
         }
     }
@@ -78,7 +84,7 @@ impl From<StoreError> for CliError {
         match error {
             StoreError::Take(error) => error.into(),
             StoreError::Directory { source, .. } | StoreError::Write { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+                if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Self::permission(message)
                     .because(source)

@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::unreadable;
 use crate::cli::render::{self, flow_line};
-use crate::cli::{CliError, Outcome};
+use crate::cli::{CliError, Outcome, shown};
 use crate::observe::{Header, Record};
 use crate::snapshot::record::write_flow;
 use crate::snapshot::{Salvaged, Snapshot, Summary, Trailer, salvage};
@@ -66,7 +67,7 @@ pub(in crate::cli) struct Shown {
     /// Flows that were salvaged and that no checksum vouches for.
     pub unverified: u64,
     /// What is wrong with the file, with the place of each damage.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damages: Vec<String>,
 }
 
@@ -75,15 +76,16 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
     let file = File::open(&args.file).map_err(|source| {
         CliError::failed(format!("open the snapshot {}", args.file.display())).because(source)
     })?;
+    let unreadable = |error| unreadable(&args.file, error);
     let mut flows = Flows::new(args);
     let (header, trailer, found) = if args.salvage {
-        let found = salvage(file, |record| flows.take(record))?;
+        let found = salvage(file, |record| flows.take(record)).map_err(unreadable)?;
         (found.header.clone(), found.trailer.clone(), found)
     } else {
-        let mut snapshot = Snapshot::open(file)?;
+        let mut snapshot = Snapshot::open(file).map_err(unreadable)?;
         let (header, trailer) = (snapshot.header().clone(), snapshot.trailer().clone());
-        let mut sorted = snapshot.flows()?;
-        while let Some(record) = sorted.next_flow()? {
+        let mut sorted = snapshot.flows().map_err(unreadable)?;
+        while let Some(record) = sorted.next_flow().map_err(unreadable)? {
             flows.take(&record);
             if flows.written.is_err() {
                 break;
@@ -91,41 +93,44 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
         }
         (Some(header), Some(trailer), Salvaged::default())
     };
-    let summary = flows.finish()?;
     let damages = damages(&found);
     let outcome = Outcome {
         incomplete: !damages.is_empty(),
         ..Outcome::default()
     };
-    if let Some(summary) = summary {
-        let shown = Shown {
-            schema: "conntidy.snapshot-summary/1",
-            file: args.file.display().to_string(),
-            header,
-            trailer,
-            summary,
-            unverified: found.unverified,
-            damages,
-        };
-        print(args.output, &shown)?;
-    } else {
-        for damage in damages {
-            anstream::eprintln!("damage: {damage}");
+    match flows.finish() {
+        Ok(Some(summary)) => {
+            let document = Shown {
+                schema: "conntidy.snapshot-summary/1",
+                file: args.file.display().to_string(),
+                header,
+                trailer,
+                summary,
+                unverified: found.unverified,
+                damages,
+            };
+            shown(print(args.output, &document))?;
+        }
+        listed => {
+            for damage in damages {
+                anstream::eprintln!("damage: {damage}");
+            }
+            shown(listed.map(drop).map_err(CliError::from))?;
         }
     }
     Ok(outcome)
 }
 
-fn print(output: ShowOutput, shown: &Shown) -> Result<(), CliError> {
+fn print(output: ShowOutput, document: &Shown) -> Result<(), CliError> {
     match output {
         ShowOutput::Text => {
             let mut stdout = anstream::stdout().lock();
-            render::snapshot::write(&mut stdout, shown)?;
+            render::snapshot::write(&mut stdout, document)?;
             stdout.flush()?;
         }
-        ShowOutput::Json => render::json(shown)?,
+        ShowOutput::Json => render::json(document)?,
         ShowOutput::Jsonl => {
-            let text = serde_json::to_string(shown)
+            let text = serde_json::to_string(document)
                 .map_err(|error| CliError::failed("the result has no JSON form").because(error))?;
             writeln!(io::stdout().lock(), "{text}")?;
         }
