@@ -126,15 +126,25 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if word.len() > 64 {
         return None;
     }
+    let known: Vec<_> = known
+        .into_iter()
+        .map(|known| (fold(known), known))
+        .collect();
+    let table_of = |text: &str| text.rsplit_once('.').map(|(table, _)| table.to_owned());
+    let table = table_of(&word).filter(|table| {
+        let mut known = known.iter();
+        known.any(|(folded, _)| table_of(folded).as_ref() == Some(table))
+    });
     let likeness = |known: &str| {
         // A word cut short is likelier than a slip.
         if word.len() > 2 && known.starts_with(&word) {
             return 1.0;
         }
-        // What both begin with says nothing of the slip.
-        let (word, known) = match (word.rsplit_once('.'), known.rsplit_once('.')) {
-            (Some((table, word)), Some((other, known))) if table == other => (word, known),
-            _ => (word.as_str(), known),
+        // A table that exists is no slip, and says nothing of the one behind it.
+        let (word, known) = match (&table, word.rsplit_once('.'), known.rsplit_once('.')) {
+            (Some(table), Some((_, word)), Some((other, known))) if table == other => (word, known),
+            (Some(_), ..) => return 0.0,
+            (None, ..) => (word.as_str(), known),
         };
         let is_transposed = word.len() == known.len()
             && strsim::osa_distance(word, known) == 1
@@ -146,7 +156,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     };
     known
         .into_iter()
-        .map(|known| (likeness(&fold(known)), known))
+        .map(|(folded, known)| (likeness(&folded), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
@@ -258,7 +268,7 @@ mod tests {
         assert_eq!(nearest("STATES", known), Some("state"));
         assert_eq!(nearest("weather", known), None);
         assert_eq!(nearest("mxa", ["max", "mode"]), Some("max"));
-        let dotted = ["tcp.close", "tcp.time-wait", "udp.stream"];
+        let dotted = ["tcp.close", "tcp.time-wait", "udp.stream", "dccp.open"];
         assert_eq!(nearest("tcp.nope", dotted), None);
         assert_eq!(nearest("tcp.clsoe", dotted), Some("tcp.close"));
         assert_eq!(nearest(&"a".repeat(100_000), known), None);
