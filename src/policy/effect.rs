@@ -9,7 +9,8 @@ use crate::flow::protocol::tcp;
 use crate::flow::status::StatusWord;
 use crate::flow::{Flow, Protocol, Status};
 
-/// Every such rule of the policy; without what depends on timeouts where those are not known.
+/// Every such rule of the policy. Where timeouts are not known, what depends on them is left out,
+/// and so are rules that tell flows apart by time.
 #[must_use]
 pub fn check(cells: &Cells<'_>, timeouts_are_known: bool) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -17,10 +18,19 @@ pub fn check(cells: &Cells<'_>, timeouts_are_known: bool) -> Vec<Diagnostic> {
         if timeouts_are_known {
             found.extend(impossible_idle(rule, possible, cells));
         }
+        let goes_by_time = rule.predicate.all_tests().any(|test| {
+            matches!(
+                test,
+                Test::IdleFor(_) | Test::RemainingAbove(_) | Test::RemainingBelow(_)
+            )
+        });
         match rule.action {
             Action::Expire { grace } => {
                 if expires_offloaded(rule) {
                     found.push(offloaded(rule));
+                    continue;
+                }
+                if !timeouts_are_known && goes_by_time {
                     continue;
                 }
                 found.extend(risky_grace(rule, grace, possible, cells));
@@ -28,6 +38,7 @@ pub fn check(cells: &Cells<'_>, timeouts_are_known: bool) -> Vec<Diagnostic> {
                     found.extend(useless_grace(rule, grace, possible, cells));
                 }
             }
+            Action::Delete if !timeouts_are_known && goes_by_time => {}
             Action::Delete => found.extend(half_closed(rule, possible, cells)),
             Action::Report => {}
         }

@@ -240,7 +240,7 @@ fn a_delete_that_says_more_than_ports_is_no_doubt() {
 fn a_mistaken_timeout_hides_no_mistake_that_does_not_depend_on_it() {
     let text = "[timeouts]\ntcp.close = \"soon\"\n\
         [rules.half]\nmatch = { state = \"FIN_WAIT\" }\naction = \"delete\"\n\
-        [rules.risky]\nmatch = { state = \"ESTABLISHED\" }\naction = \"expire\"\ngrace = \"1m\"\n\
+        [rules.risky]\nmatch = { protocol = \"tcp\", state = \"ESTABLISHED\" }\naction = \"expire\"\ngrace = \"1m\"\n\
         [rules.idle]\nmatch = { state = \"CLOSE\", idle-for = \"1h\" }\naction = \"report\"\n";
     assert_eq!(
         errors(text),
