@@ -64,12 +64,16 @@ pub enum ConfigError {
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let mut texts = Vec::new();
     let mut unreadable = Vec::new();
-    let (paths, read): (_, fn(&Path) -> io::Result<Vec<u8>>) = match &source.file {
-        Some(file) => (vec![file.clone()], file::named),
-        None => (layers::files(&source.root)?, file::regular),
+    let paths = match &source.file {
+        Some(file) => vec![file.clone()],
+        None => layers::files(&source.root)?,
     };
     for path in paths {
-        let bytes = read(&path).map_err(|source| ConfigError::Unreadable {
+        let bytes = match &source.file {
+            Some(_) => file::named(&path),
+            None => file::regular(&path),
+        }
+        .map_err(|source| ConfigError::Unreadable {
             path: path.clone(),
             source,
         })?;

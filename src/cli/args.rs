@@ -1,7 +1,7 @@
 //! Arguments as typed; what they mean is the commands' affair.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -112,7 +112,7 @@ pub(super) fn with_policy_tip(mut error: clap::Error, arguments: &[OsString]) ->
     });
     let file = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(file)))
-            if takes_policy && file.ends_with(".toml") =>
+            if takes_policy && Path::new(file).extension() == Some(OsStr::new("toml")) =>
         {
             file.clone()
         }
