@@ -27,7 +27,7 @@ pub(super) fn load_if_any(
         Err(ConfigError::Absent { .. }) => {
             let mut source = named(source);
             source.file = Some(PathBuf::from("/dev/null"));
-            source.assignments.insert(0, "version=1".to_owned());
+            source.assignments.push("version=1".to_owned());
             tell(common, config::load(&source)?).map(Some)
         }
         loaded => tell(common, loaded?).map(Some),

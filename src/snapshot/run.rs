@@ -104,24 +104,30 @@ pub(super) fn packer<W: Write>(out: W) -> io::Result<zstd::Encoder<'static, W>> 
 }
 
 fn lines(run: &Run, out: &mut impl Write) -> io::Result<EncodedRun> {
-    /// Lines that are hashed and packed at a time.
-    const CHUNK: usize = 128 * 1024;
+    /// Text that is hashed and packed at a time, and makes one block of its frame.
+    const BLOCK: usize = 128 * 1024;
+    /// The first blocks are smaller: of a frame that is cut short whole blocks can be unpacked and
+    /// no more, and a small table would be a single one.
+    const FIRST_BLOCK: usize = 16 * 1024;
     let mut encoded = EncodedRun {
         flows: run.flows.len() as u64,
         ..EncodedRun::default()
     };
     let mut xxh3 = Xxh3::new();
-    let mut text = Vec::with_capacity(CHUNK + 1024);
+    let mut text = Vec::with_capacity(BLOCK + 1024);
+    let mut packed = 0;
     let mut emit = |text: &mut Vec<u8>| {
         xxh3.update(text);
         encoded.bytes += text.len() as u64;
-        let result = out.write_all(text);
+        let result = out.write_all(text).and_then(|()| out.flush());
         text.clear();
         result
     };
     for flow in &run.flows {
         write_flow(flow, &run.extras.get(flow.extra), &mut text);
-        if text.len() >= CHUNK {
+        let block = if packed < BLOCK { FIRST_BLOCK } else { BLOCK };
+        if text.len() >= block {
+            packed += text.len();
             emit(&mut text)?;
         }
     }

@@ -205,6 +205,25 @@ fn a_damaged_frame_is_named_and_the_others_are_salvaged() {
 }
 
 #[test]
+fn a_small_table_that_is_cut_short_is_not_lost() {
+    let flows = (0..300).map(|number| (flow(number), Extra::default()));
+    let (file, _) = write(
+        Vec::new(),
+        &header(),
+        Compression::Zstd,
+        flows,
+        Dumped::default(),
+    )
+    .unwrap();
+    let (flows, found) = salvaged(&file[..file.len() * 9 / 10]);
+    let found = found.unwrap();
+    assert!(flows.len() > 200, "{}", flows.len());
+    assert_eq!(found.unverified, found.flows);
+    let expected: Vec<_> = (0..u32::try_from(flows.len()).unwrap()).map(flow).collect();
+    assert_eq!(flows, expected);
+}
+
+#[test]
 fn a_trailer_that_counts_otherwise_is_refused() {
     let file = sample(Compression::None);
     let text = String::from_utf8(file).unwrap();

@@ -61,9 +61,10 @@ pub(super) fn run(args: &SchemaArgs) -> Result<Outcome, CliError> {
     Ok(Outcome::default())
 }
 
-/// Documents whose optional keys are left out, never null: TOML has no null, and the result of
-/// `check` omits them. The others have null where a value that is always asked for is not known.
-const WITHOUT_NULL: [&str; 2] = ["policy", "check"];
+/// Documents whose optional keys are left out, never null: TOML has no null, and the results of
+/// `check` and `undo --list` omit them. The others have null where a value that is always asked for
+/// is not known.
+const WITHOUT_NULL: [&str; 3] = ["policy", "check", "runs"];
 
 /// The schema of a document in which nothing is null.
 fn without_null(schema: Value) -> Value {
