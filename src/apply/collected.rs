@@ -45,7 +45,9 @@ impl Running<'_> {
         let mut rules: Vec<usize> = timers.iter().map(|flow| usize::from(flow.rule)).collect();
         rules.sort_unstable();
         rules.dedup();
-        if let Err(error) = self.note_retimes(judge, rules.iter().copied()) {
+        if !rules.is_empty()
+            && let Err(error) = self.note_retimes(judge, rules.iter().copied())
+        {
             self.problem(format!(
                 "that timers are set cannot be remembered, so none is: {error}: {}",
                 source_of(&error)
@@ -71,7 +73,9 @@ impl Running<'_> {
         }
         drop(feeder);
         self.sent.push(sweep.finish());
-        if let Err(error) = self.note_retimes(judge, rules.into_iter()) {
+        if !rules.is_empty()
+            && let Err(error) = self.note_retimes(judge, rules.into_iter())
+        {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
     }

@@ -186,7 +186,9 @@ impl Running<'_> {
         let began = Instant::now();
         self.write_tunables(&mut judge);
         // A run that is killed from here on has told what it wrote.
-        if let Err(error) = apply.state.write_audit(apply.run, &self.report) {
+        if !self.report.sysctl.is_empty()
+            && let Err(error) = apply.state.write_audit(apply.run, &self.report)
+        {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
         self.report.timings.sysctl_ms = milliseconds(began);
@@ -226,19 +228,21 @@ impl Running<'_> {
             .filter(|&rule| judge.streams(rule) && act.concerns(rule, apply.policy.rules.len()))
             .collect();
         let before = self.memory.history.clone();
-        let streams = !streaming.is_empty();
-        if streams {
+        let sets_timers = streaming.iter().any(|&rule| {
+            rule < apply.policy.rules.len() && matches!(judge.action(rule), Action::Expire { .. })
+        });
+        if sets_timers {
             self.note_retimes(judge, streaming.iter().copied())?;
         }
-        let mut sweep = if streams {
+        let mut sweep = if streaming.is_empty() {
+            None
+        } else {
             let record = Arc::clone(undo);
             let hook = move |batch: &Outgoing<'_>| {
                 let mut undo = record.lock().unwrap_or_else(PoisonError::into_inner);
                 undo.append_sent(batch.record)
             };
             self.sweep(Box::new(hook), undo)
-        } else {
-            None
         };
         let mut streamed = Sent::default();
         let mut settled = Ok(None);
@@ -262,7 +266,7 @@ impl Running<'_> {
             .into_iter()
             .filter(|&rule| u32::try_from(rule).is_ok_and(|tag| streamed.count(tag).total() > 0));
         // What was done is done and has to be told, so this is no error any more.
-        if streams && let Err(error) = self.note_retimes(judge, set) {
+        if sets_timers && let Err(error) = self.note_retimes(judge, set) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
         let made = streamed.total().done;
@@ -347,6 +351,9 @@ impl Running<'_> {
 
     fn write_tunables(&mut self, judge: &mut Judge<'_>) {
         let results = tunable::write(&self.apply.live.tunables(), &self.report.plan.sysctl);
+        if results.is_empty() {
+            return;
+        }
         let now = self.uptime_ns();
         for result in &results {
             let in_force = result.outcome == TunableOutcome::Written;
