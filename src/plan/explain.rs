@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action_word;
-use super::judge::{Fate, Judge, JudgedRule, Left, Match};
+use super::judge::{Judge, JudgedRule, Match};
+use super::rail::{Fate, Left};
 use crate::group::GroupKey;
 use crate::idle::Grade;
 use crate::matcher::{Truth, explain};

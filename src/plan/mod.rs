@@ -6,6 +6,7 @@
 mod budget;
 mod explain;
 mod judge;
+mod rail;
 mod sample;
 mod scan;
 mod tunable;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use budget::limit;
 pub use explain::{ClauseText, Explanation, RuleVerdict};
-pub use judge::{Facts, Fate, Judge, Left, Verdict};
+pub use judge::{Facts, Judge, Verdict};
+pub use rail::{Fate, Left};
 pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
 pub use tunable::{Kept, Resize, TunableState, TunableStep, may_write, tunables};
 

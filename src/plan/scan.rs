@@ -9,7 +9,8 @@ use crate::impact::Impact;
 use crate::observe::{Record, Visit};
 use crate::policy::Action;
 
-use super::judge::{Fate, Judge, JudgedRule, Left, Match, Verdict};
+use super::judge::{Judge, JudgedRule, Match, Verdict};
+use super::rail::{Fate, Left};
 use super::sample::Sample;
 use super::{ImpactCounts, LeftCounts};
 
