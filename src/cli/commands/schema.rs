@@ -62,9 +62,9 @@ pub(super) fn run(args: &SchemaArgs) -> Result<Outcome, CliError> {
 }
 
 /// Documents whose optional keys are left out, never null: TOML has no null, and the results of
-/// `check` and `undo --list` omit them. The others have null where a value that is always asked for
+/// `check` omit them. The others have null where a value that is always asked for
 /// is not known.
-const WITHOUT_NULL: [&str; 3] = ["policy", "check", "runs"];
+const WITHOUT_NULL: [&str; 2] = ["policy", "check"];
 
 /// The schema of a document in which nothing is null.
 fn without_null(schema: Value) -> Value {
