@@ -1,0 +1,3 @@
+final: _prev: {
+  conntidy = final.callPackage ./package.nix { };
+}
