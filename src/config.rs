@@ -123,10 +123,13 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
             .enumerate()
             .filter_map(|(index, (set, members))| {
                 let is_file = matches!(set.source, SetSource::File(_));
+                // Whatever else a set comes from, this is not the place where it is read.
+                if !is_file {
+                    return None;
+                }
                 unreadable_set(&set.name, members).or_else(|| {
-                    (is_file && members.prefixes.is_empty())
-                        .then(|| lint::empty_set(policy, index, "file"))
-                        .flatten()
+                    let is_empty = members.prefixes.is_empty();
+                    is_empty.then(|| lint::empty_set(policy, index, "file"))?
                 })
             })
             .collect();
@@ -192,7 +195,12 @@ fn read_members(source: &SetSource, name: &str, spans: &SpanIndex, texts: &[Text
             prefixes: prefixes.clone(),
             error: None,
         },
-        SetSource::Local => Members::default(),
+        SetSource::Local | SetSource::Lost { .. } => Members::default(),
+        // What a command that looks at a kernel replaces, and a snapshot that recorded it.
+        SetSource::Nft(_) | SetSource::Interface(_) => Members::unreadable(format!(
+            "`{}` is read from a running kernel, and the snapshot did not record it",
+            source.key()
+        )),
         SetSource::File(file) => {
             let key = KeyPath::of(["sets", name, "file"]);
             let beside = spans

@@ -1,4 +1,10 @@
-//! Groups of flows by one field, and how many flows each has (`over`).
+//! Groups of flows: by one field (`over`), or by any (`--by`), and how many flows each has.
+
+mod by;
+mod per_group;
+
+pub use by::{By, ByError, Cell, MOST_FIELDS, Untold, WHOLE, names};
+pub use per_group::PerGroup;
 
 use std::collections::HashMap;
 
@@ -123,6 +129,14 @@ impl Groups {
         self.counts
             .get(number as usize)
             .is_some_and(|count| *count > self.over.count)
+    }
+
+    /// The same of a group by what its flows have in common.
+    #[must_use]
+    pub fn is_over_key(&self, key: GroupKey) -> bool {
+        self.numbers
+            .get(&key)
+            .is_some_and(|&number| self.is_over(number))
     }
 
     /// How many flows the groups above the count have together.

@@ -147,6 +147,10 @@ pub struct Header {
     pub memory: u64,
     /// Whether `nf_conntrack` is there: its sysctl directory exists.
     pub conntrack: bool,
+    /// Tells one load of `nf_conntrack` from the next, within a boot; `None` where `/sys/module` is
+    /// out of sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_load: Option<u64>,
     /// Every known tunable, by its name under `net.netfilter` or, for others, its full name.
     pub tunables: BTreeMap<String, Reading>,
     /// Entries, as the kernel counts them in this namespace.
@@ -171,6 +175,44 @@ pub struct Header {
     /// SHA-256 of the policy in force, hex, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_sha256: Option<String>,
+    /// Why a snapshot was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// What was done to all addresses, those of this header included; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
+}
+
+/// Why a snapshot was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// Somebody asked for it.
+    ByHand,
+    /// The interval had passed.
+    Interval,
+    /// The table filled up.
+    Pressure,
+    /// It was made of what another program recorded.
+    Import,
+}
+
+/// What was done to the addresses of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "addresses", rename_all = "kebab-case")]
+pub enum Redaction {
+    /// They were cut to prefixes of these lengths.
+    Prefix {
+        /// Of IPv4 addresses.
+        ipv4: u8,
+        /// Of IPv6 addresses.
+        ipv6: u8,
+    },
+    /// They were replaced: the same address by the same pseudonym wherever the key is the same.
+    Pseudonym {
+        /// Tells keys apart and says nothing of them: 16 hex digits.
+        key: String,
+    },
 }
 
 /// A network namespace.

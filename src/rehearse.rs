@@ -23,6 +23,9 @@ pub struct Filled {
     /// Entries that cannot be made, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub impossible: BTreeMap<String, u64>,
+    /// Entries whose tuples were taken: by entries that were there, or by others of the original.
+    #[serde(default)]
+    pub exists: u64,
     /// Entries that the kernel refused.
     pub failed: u64,
     /// The first few refusals, in the kernel's words.
@@ -81,7 +84,11 @@ pub fn fill(live: &Live, original: &dyn Observe, header: &Header) -> Result<Fill
     Ok(filled)
 }
 
-fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), FillError> {
+/// Makes the entries of the original beside those that are there.
+///
+/// # Errors
+/// Where nothing could be made; what could not be made in part is said in `filled`.
+pub fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), FillError> {
     let sweep = live.sweep(SweepOptions::default())?;
     let mut feeder = sweep.feeder();
     let mut visit = |record: &Record<'_>| {
@@ -128,7 +135,8 @@ fn copy(live: &Live, original: &dyn Observe, filled: &mut Filled) -> Result<(), 
     }
     for count in counts {
         filled.created += count.done;
-        filled.failed += count.failed + count.exists + count.gone + count.busy + count.unsent;
+        filled.exists += count.exists;
+        filled.failed += count.failed + count.gone + count.busy + count.unsent;
         filled.failed += count.unknown;
         filled
             .errors
@@ -214,6 +222,7 @@ pub fn header_of_copy(mut live: Header, original: &Header, elapsed_ns: u64) -> H
         .clone_from(&original.ct_timeout_protocols);
     live.session.clone_from(&original.session);
     live.history = original.history.clone();
+    live.module_load = original.module_load;
     // Start times are those of the copy.
     live.history.clock.clear();
     live

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::Header;
-use crate::plan::{Plan, TunableState, TunableStep, rfc3339};
+use crate::plan::{Drift, Plan, TunableState, TunableStep, rfc3339};
 
 /// `schema` of a report document.
 pub const SCHEMA: &str = "conntidy.report/1";
@@ -29,17 +29,30 @@ pub struct Report {
     /// When it ended; absent in the audit record of a run that was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
+    /// What a person asked for, where no policy's rules were applied: `delete --dport 80`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
     /// What was decided. In a run that was killed early, what was known by then.
     pub plan: Plan,
     /// Tunables that were written.
     pub sysctl: Vec<TunableResult>,
     /// What came of each rule that acted, in the order of the plan: existing-entry timeouts first.
     pub rules: Vec<RuleResult>,
+    /// Entries that matched when the kernel was asked for its own flush, which tells nothing of what it
+    /// takes and cannot be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flushed: Option<u64>,
     /// Entries before and after, as the kernel counts them.
     pub count_before: Option<u64>,
     /// Entries afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count_after: Option<u64>,
+    /// Whether somebody confirmed what it wrote, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// What came of a saved plan, where one was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<FromSaved>,
     /// What kept the run from doing all that was decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -50,6 +63,54 @@ pub struct Report {
     pub undone: Vec<Undone>,
 }
 
+/// What was left of a saved plan when it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FromSaved {
+    /// When it was made, RFC 3339 in UTC.
+    pub generated: String,
+    /// Flows that it names.
+    pub planned: u64,
+    /// Those that its rules still select; only they were changed.
+    pub still: u64,
+    /// Flows that rules select now and that it does not name: left alone.
+    pub new: u64,
+}
+
+/// What came of the question whether tunables may stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Confirmation {
+    /// Seconds that there were to confirm.
+    pub within: u64,
+    /// What ended the waiting.
+    pub answer: Answer,
+}
+
+/// What ended the waiting for a confirmation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Confirmed at the terminal.
+    Terminal,
+    /// Confirmed by `conntidy confirm`.
+    Command,
+    /// Nobody answered in time.
+    TimedOut,
+    /// Somebody said no at the terminal.
+    Declined,
+    /// The terminal had no more input: lost, or closed.
+    TerminalLost,
+    /// This signal came.
+    Signal(String),
+}
+
+impl Confirmation {
+    /// Whether the tunables stay.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        matches!(self.answer, Answer::Terminal | Answer::Command)
+    }
+}
+
 /// What one `undo` did with the entries that a run deleted, or the tunables that it wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Undone {
@@ -57,6 +118,9 @@ pub struct Undone {
     pub at: String,
     /// Entries made again. Whether their connections live is not known.
     pub created: u64,
+    /// Entries that are still there, and have their remaining time, mark or labels again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restored: u64,
     /// Entries that are there again, by a packet of their own or an earlier undo.
     pub there: u64,
     /// Entries whose tuple another entry has taken.
@@ -89,11 +153,16 @@ pub struct Undone {
     pub holds: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Undone {
     /// Entries of the run are there again.
     #[must_use]
     pub fn has_entries(&self) -> bool {
-        self.created + self.there > 0
+        self.created + self.there + self.restored > 0
     }
 
     /// Tunables have the values again that they had before the run.
@@ -143,9 +212,28 @@ pub struct TunableResult {
     pub after: Option<String>,
     /// How it went.
     pub outcome: TunableOutcome,
+    /// What an earlier run had written and somebody had changed: this run corrected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// This was the correction that made it contested: later runs do not write it.
+    #[serde(default)]
+    pub contested: bool,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What a run did, in sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Tunables written.
+    pub written: u64,
+    /// Entries whose remaining time was shortened.
+    pub expired: u64,
+    /// Entries deleted.
+    pub deleted: u64,
+    /// Entries of which something else was set.
+    pub updated: u64,
 }
 
 /// How writing a tunable went.
@@ -165,7 +253,7 @@ pub enum TunableOutcome {
 pub struct RuleResult {
     /// Its name.
     pub name: String,
-    /// `delete` or `expire`.
+    /// `delete`, `expire` or `update`.
     pub action: String,
     /// Changes asked of the kernel.
     pub sent: u64,
@@ -197,14 +285,34 @@ impl Report {
             uptime_ns: header.uptime_ns,
             netns_created_ns: header.netns.created_ns,
             finished: None,
+            by_hand: None,
             plan,
             sysctl: Vec::new(),
             rules: Vec::new(),
+            flushed: None,
             count_before: header.count,
             count_after: None,
+            confirmation: None,
+            saved: None,
             problems: Vec::new(),
             timings: Timings::default(),
             undone: Vec::new(),
+        }
+    }
+
+    /// What was done, in sum. Tunables that were put back since still count.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let sum = |action: &str| -> u64 {
+            let rules = self.rules.iter().filter(|rule| rule.action == action);
+            rules.map(|rule| rule.done).sum()
+        };
+        let written = |result: &&TunableResult| result.outcome == TunableOutcome::Written;
+        Totals {
+            written: self.sysctl.iter().filter(written).fold(0, |n, _| n + 1),
+            expired: sum("expire"),
+            deleted: sum("delete"),
+            updated: sum("update"),
         }
     }
 
@@ -212,6 +320,7 @@ impl Report {
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         !self.problems.is_empty()
+            || self.is_unconfirmed()
             || self.plan.sysctl.iter().any(|step| {
                 matches!(
                     step.state,
@@ -228,12 +337,30 @@ impl Report {
                 .any(|rule| rule.failed > 0 || rule.unknown > 0 || rule.unsent > 0)
     }
 
-    /// A tunable reads back different from what was written.
+    /// Nothing was changed, refused or in doubt: there is nothing to tell of it.
+    #[must_use]
+    pub fn is_uneventful(&self) -> bool {
+        self.sysctl.is_empty()
+            && self.rules.is_empty()
+            && !(self.is_incomplete() || self.disagrees() || self.has_refusals())
+    }
+
+    /// Nobody confirmed what it wrote: tunables are put back, and no rule acts.
+    #[must_use]
+    pub fn is_unconfirmed(&self) -> bool {
+        let confirmation = self.confirmation.as_ref();
+        confirmation.is_some_and(|confirmation| !confirmation.is_confirmed())
+    }
+
+    /// A tunable reads back different from what was written, or is contested.
     #[must_use]
     pub fn disagrees(&self) -> bool {
-        self.sysctl
-            .iter()
-            .any(|result| result.outcome == TunableOutcome::Disagrees)
+        let contested = |step: &TunableStep| step.state == TunableState::Contested;
+        self.plan.sysctl.iter().any(contested)
+            || self
+                .sysctl
+                .iter()
+                .any(|result| result.outcome == TunableOutcome::Disagrees || result.contested)
     }
 
     /// A rule, or a tunable's value, was refused by a rail.

@@ -3,23 +3,30 @@
 //! A snapshot is `20260131T120000Z-init.jsonl.zst`: when, and of which network namespace. Names
 //! sort by time. A second one within the same second is `20260131T120000Z-init~2.jsonl.zst`.
 
-mod atomic;
+pub(crate) mod atomic;
+mod contents;
+mod due;
+mod form;
 mod name;
+mod prune;
 mod take;
 
+pub use contents::Contents;
+pub use due::{DueError, TakenDue, take_due};
+pub use form::{Form, KeyError};
 pub use name::SnapshotName;
+pub use prune::Pruned;
 pub use take::{TakeError, take};
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use atomic::Pending;
 
 use crate::observe::{Header, Observe};
-use crate::policy::Compression;
+use crate::ownership;
 use crate::snapshot::{SnapshotError, Trailer};
 
 /// Temporary files older than this belong to no living writer.
@@ -85,6 +92,12 @@ impl Store {
         }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Takes a snapshot into the directory, which is made if it is missing. Only a whole snapshot
     /// ever has its name. `progress` hears the number of flows now and then.
     ///
@@ -94,25 +107,21 @@ impl Store {
         &self,
         source: &dyn Observe,
         header: &Header,
-        compression: Compression,
+        form: &Form,
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<Taken, StoreError> {
         let directory = |source| StoreError::Directory {
             path: self.directory.clone(),
             source,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(&self.directory)
-            .map_err(directory)?;
+        ownership::create_directory(&self.directory, 0o750).map_err(directory)?;
         self.sweep_abandoned();
         let (pending, trailer) = settled(|| {
             let pending = Pending::create(&self.directory).map_err(directory)?;
-            let taken = take(source, header, pending, compression, &mut progress)?;
+            let taken = take(source, header, pending, form, &mut progress)?;
             Ok(taken)
         })?;
-        let name = SnapshotName::new(header.time_ns, &header.netns.name, compression);
+        let name = SnapshotName::new(header.time_ns, &header.netns.name, form.compression);
         let failed = |source| StoreError::Write {
             path: self.directory.join(name.to_string()),
             source,
@@ -192,7 +201,7 @@ pub fn take_to(
     path: &Path,
     source: &dyn Observe,
     header: &Header,
-    compression: Compression,
+    form: &Form,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<Taken, StoreError> {
     let failed = |source| StoreError::Write {
@@ -204,7 +213,7 @@ pub fn take_to(
             .write(true)
             .open(path)
             .map_err(failed)?;
-        let (_, trailer) = take(source, header, file, compression, progress)?;
+        let (_, trailer) = take(source, header, file, form, progress)?;
         return Ok(Taken {
             path: path.to_owned(),
             trailer,
@@ -217,7 +226,7 @@ pub fn take_to(
     };
     let (pending, trailer) = settled(|| {
         let pending = Pending::create(parent).map_err(failed)?;
-        let taken = take(source, header, pending, compression, &mut progress)?;
+        let taken = take(source, header, pending, form, &mut progress)?;
         Ok(taken)
     })?;
     let bytes = pending.persist(path).map_err(failed)?;

@@ -3,15 +3,16 @@
 //! An entry made again is a new object with the old tuple, translation and remaining time. Nothing
 //! here claims that its connection lives.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::apply::{result, tunable};
-use crate::flow::{Flow, FlowKey};
+use crate::flow::{Flow, FlowKey, Status};
 use crate::kernel::decode::decode;
 use crate::kernel::sysctl::Tunables;
 use crate::kernel::{Change, Feeder, Live, SweepError, SweepOptions, identity};
 use crate::observe::{Header, Observe, ObserveError, Record};
 use crate::plan::{Resize, TunableState, may_write, rfc3339};
+use crate::policy::Update;
 use crate::rebuild;
 use crate::report::{Report, TunableLeft, TunableOutcome, TunableResult, Undone};
 use crate::state::{Deleted, Memory, RunName, State, StateError, UndoReader, is_other};
@@ -19,6 +20,14 @@ use crate::tunable::{Governing, governing};
 
 /// `undo` leaves the last tenth of the table to new connections.
 const ROOM_TENTHS: u64 = 9;
+
+/// Tags of what is sent.
+const MADE: u32 = 0;
+const RESTORED: u32 = 1;
+
+/// A timer that differs by no more than this from what a run would have left of it now was not set
+/// by anybody since.
+const TIMER_SLACK: u32 = 10;
 
 /// Why nothing was put back.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +106,19 @@ impl Undo<'_> {
     /// # Errors
     /// Where nothing was put back.
     pub fn sysctl(&self, resize: Resize) -> Result<Report, UndoError> {
+        self.put_back(resize, false)
+    }
+
+    /// The same for a run that nobody confirmed: what it wrote is not written again by a run that
+    /// does not ask to be confirmed either, until the policy asks for another value.
+    ///
+    /// # Errors
+    /// Where nothing was put back.
+    pub fn unconfirmed(&self, resize: Resize) -> Result<Report, UndoError> {
+        self.put_back(resize, true)
+    }
+
+    fn put_back(&self, resize: Resize, keep_from: bool) -> Result<Report, UndoError> {
         let (report, header, mut memory) = self.begin()?;
         let tunables = self.live.tunables();
         let mut undone = Undone {
@@ -122,6 +144,14 @@ impl Undo<'_> {
                 }
             };
             let put_back = tunable::write_one(&tunables, &result.name, before, now);
+            if put_back.outcome == TunableOutcome::Written {
+                // Nobody's any more: the next run that writes it corrects nobody.
+                memory.history.forget_write(&result.name);
+                if keep_from {
+                    let (value, run) = (result.wanted, &report.run);
+                    memory.history.record_unconfirmed(&result.name, value, run);
+                }
+            }
             let value = put_back.after.as_deref().and_then(|text| text.parse().ok());
             if let Some(value) = value
                 && crate::tunable::is_timeout(&result.name)
@@ -167,7 +197,7 @@ impl Undo<'_> {
         &self,
         mut reader: UndoReader,
         report: &Report,
-        there: &HashSet<FlowKey>,
+        there: &HashMap<FlowKey, Now>,
     ) -> Result<Past, UndoError> {
         let mut past = Past::default();
         loop {
@@ -181,7 +211,7 @@ impl Undo<'_> {
             past.entries += 1;
             let message = deleted.message.as_ref().ok();
             if let Some(record) = message.and_then(|bytes| decode(bytes).ok())
-                && !there.contains(&record.flow.key())
+                && (report.by_hand.is_some() || !there.contains_key(&record.flow.key()))
                 && left(&record.flow, &deleted, report.uptime_ns).is_some()
                 && let Some(most) = record.flow.remaining()
             {
@@ -204,7 +234,7 @@ impl Undo<'_> {
         let (Some(first), Some(mut reader)) = (self.reader()?, self.reader()?) else {
             return Ok(undone);
         };
-        let there = self.keys()?;
+        let there = self.table()?;
         let past = self.past(first, report, &there)?;
         let sweep = self.live.sweep(SweepOptions::default())?;
 
@@ -219,6 +249,7 @@ impl Undo<'_> {
             room: room(header, there.len() as u64),
             there,
             seen: HashSet::new(),
+            sets: sets(report),
             began_ns: report.uptime_ns,
             timers: Timers::default(),
             rules: BTreeSet::new(),
@@ -242,7 +273,7 @@ impl Undo<'_> {
         let rules = std::mem::take(&mut maker.rules);
         drop(maker);
         let sent = sweep.finish();
-        let count = sent.total();
+        let (count, restored) = (sent.count(MADE), sent.count(RESTORED));
         // Only timers that were set, and rules whose entries were tried.
         (memory.history, memory.holds) = (history, holds);
         timers.record(memory);
@@ -250,11 +281,15 @@ impl Undo<'_> {
         self.hold(&undone.holds, memory);
         undone.created = count.done;
         undone.taken = count.exists;
-        undone.failed += count.failed + count.gone + count.busy + count.unsent;
-        undone.unknown = count.unknown;
-        undone
-            .errors
-            .extend(count.failures.iter().map(result::failure));
+        undone.restored = restored.done;
+        undone.expired += restored.gone;
+        for count in [&count, &restored] {
+            undone.failed += count.failed + count.busy + count.unsent;
+            undone.unknown += count.unknown;
+            let failures = count.failures.iter().map(result::failure);
+            undone.errors.extend(failures);
+        }
+        undone.failed += count.gone;
         if let Some(error) = &sent.stopped {
             undone.problems.push(format!("stopped: {error}"));
         }
@@ -267,14 +302,28 @@ impl Undo<'_> {
         }
     }
 
-    fn keys(&self) -> Result<HashSet<FlowKey>, UndoError> {
-        let mut keys = HashSet::new();
+    fn table(&self) -> Result<HashMap<FlowKey, Now>, UndoError> {
+        let mut table = HashMap::new();
         let mut visit = |record: &Record<'_>| {
-            keys.insert(record.flow.key());
+            let flow = &record.flow;
+            let now = Now {
+                id: flow.id(),
+                mark: flow.mark,
+                remaining: flow.remaining(),
+            };
+            table.insert(flow.key(), now);
         };
         self.live.dump(&mut [&mut visit])?;
-        Ok(keys)
+        Ok(table)
     }
+}
+
+/// What tells of an entry of the table whether it still is as a run left it.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    id: Option<u32>,
+    mark: u32,
+    remaining: Option<u32>,
 }
 
 /// What a run's undo files tell before anything is made.
@@ -311,7 +360,9 @@ impl Timers {
 /// Makes entries again.
 struct Maker<'a> {
     /// Entries of the table as it was found.
-    there: HashSet<FlowKey>,
+    there: HashMap<FlowKey, Now>,
+    /// What each rule set without deleting, by index.
+    sets: Vec<Option<Update>>,
     /// Entries dealt with: a run that looked several times may have recorded one several times.
     seen: HashSet<FlowKey>,
     /// Entries that the table has room for.
@@ -339,14 +390,28 @@ impl Maker<'_> {
         if !self.seen.insert(key) {
             return;
         }
-        let Some(left) = left(&record.flow, deleted, self.began_ns) else {
+        let left = left(&record.flow, deleted, self.began_ns);
+        if let Some(&now) = self.there.get(&key) {
+            match self.put_back(deleted, &record, now, left) {
+                Some(update) => {
+                    self.timers.note(&record.flow, update.timeout.unwrap_or(0));
+                    let status = Status::empty();
+                    let change = Change::Update {
+                        key,
+                        status,
+                        update,
+                    };
+                    self.feeder.push(RESTORED, &change);
+                }
+                None if left.is_none() => self.undone.expired += 1,
+                None => self.undone.there += 1,
+            }
+            return;
+        }
+        let Some(left) = left else {
             self.undone.expired += 1;
             return;
         };
-        if self.there.contains(&key) {
-            self.undone.there += 1;
-            return;
-        }
         if self.room == 0 {
             self.undone.no_room += 1;
             return;
@@ -363,12 +428,51 @@ impl Maker<'_> {
         self.timers.note(&record.flow, left);
         self.rules.insert(deleted.rule);
         self.feeder.push(
-            0,
+            MADE,
             &Change::Create {
                 flow: &rebuilt.flow,
                 extra: rebuilt.extra,
             },
         );
+    }
+
+    /// What of an entry that is still there is set back: what the run set and nobody has set since.
+    fn put_back(
+        &mut self,
+        changed: &Deleted<'_>,
+        record: &Record<'_>,
+        now: Now,
+        left: Option<u32>,
+    ) -> Option<Update> {
+        let set = (*self.sets.get(usize::from(changed.rule))?)?;
+        if record.flow.id() != now.id {
+            return None;
+        }
+        let mut back = Update::default();
+        if let (Some(seconds), Some(left), Some(remaining)) = (set.timeout, left, now.remaining) {
+            let untouched = seconds.saturating_sub(seconds_since(changed, self.began_ns));
+            if remaining.abs_diff(untouched) <= TIMER_SLACK {
+                back.timeout = Some(left);
+            }
+        }
+        if let Some((value, mask)) = set.mark
+            && now.mark & mask == value
+        {
+            back.mark = Some((record.flow.mark & mask, mask));
+        }
+        if let Some((_, mask)) = set.labels {
+            back.labels = Some((record.extra.labels.unwrap_or(0) & mask, mask));
+        }
+        let is_fixed = set.status.contains(Status::FIXED_TIMEOUT);
+        if is_fixed && back.timeout.take().is_some() {
+            let why = "the remaining time, since its timer was fixed".to_owned();
+            *self.undone.lost.entry(why).or_default() += 1;
+        }
+        if !record.flow.status.contains(set.status) {
+            let why = "status bits, which the kernel does not clear".to_owned();
+            *self.undone.lost.entry(why).or_default() += 1;
+        }
+        (!back.is_empty()).then_some(back)
     }
 
     fn failed(&mut self, why: String) {
@@ -379,14 +483,40 @@ impl Maker<'_> {
 
 /// Seconds that an entry of a run would have left by now; `None` where it would have ended.
 fn left(flow: &Flow, deleted: &Deleted<'_>, began_ns: u64) -> Option<u32> {
-    let seen_ns = began_ns + u64::from(deleted.at_ms) * 1_000_000;
-    let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
-    let left = u64::from(flow.remaining()?).saturating_sub(passed);
-    u32::try_from(left).ok().filter(|&left| left > 0)
+    let left = flow
+        .remaining()?
+        .saturating_sub(seconds_since(deleted, began_ns));
+    Some(left).filter(|&left| left > 0)
 }
 
-/// The names of rules of a run, by their index.
+/// Seconds since an entry of a run was seen.
+fn seconds_since(deleted: &Deleted<'_>, began_ns: u64) -> u32 {
+    let seen_ns = began_ns + u64::from(deleted.at_ms) * 1_000_000;
+    let passed = identity::uptime_ns().saturating_sub(seen_ns) / 1_000_000_000;
+    u32::try_from(passed).unwrap_or(u32::MAX)
+}
+
+/// What each rule of a run by hand set; nothing where it deleted.
+fn sets(report: &Report) -> Vec<Option<Update>> {
+    let rules = report.plan.rules.iter();
+    rules
+        .map(|rule| match (&rule.sets, rule.grace) {
+            (Some(sets), _) => Some(sets.into()),
+            (None, Some(grace)) => Some(Update {
+                timeout: Some(u32::try_from(grace).unwrap_or(u32::MAX)),
+                ..Update::default()
+            }),
+            (None, None) => None,
+        })
+        .collect()
+}
+
+/// The names of rules of a run, by their index; of none where a person asked for what it did: no
+/// later run does that again.
 fn names(report: &Report, rules: &BTreeSet<u16>) -> Vec<String> {
+    if report.by_hand.is_some() {
+        return Vec::new();
+    }
     rules
         .iter()
         .filter_map(|rule| Some(report.plan.rules.get(usize::from(*rule))?.name.clone()))

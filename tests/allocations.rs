@@ -1,14 +1,18 @@
-//! Nothing is allocated for each entry: not in decoding, not in a dump, not in a sweep.
+//! Nothing is allocated for each entry: not in decoding, not in a dump, not in a listing, not in a sweep.
 //!
 //! A binary of its own, since it counts by replacing the global allocator.
 
 use std::process::ExitCode;
 
 use allocation_counter::measure;
+use conntidy::column::{self, Reader};
 use conntidy::flow::{Extra, Family, Flow, Present, Protocol, Status, Tuple};
+use conntidy::kernel::event::Groups;
+use conntidy::kernel::listener::Received;
 use conntidy::kernel::namespace::{private, within_new};
 use conntidy::kernel::{Change, Live, SweepOptions};
 use conntidy::kernel::{decode::decode, message::messages};
+use conntidy::matcher::Context;
 use conntidy::observe::{Observe, Record, Visit};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -37,6 +41,9 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("decoding_allocates_nothing", decoding_allocates_nothing),
         kernel("a_dump_allocates_nothing_for_each_entry", dump),
+        kernel("rows_of_columns_allocate_nothing_for_each_entry", columns),
+        kernel("hearing_events_allocates_nothing_for_each_event", hear),
+        kernel("rows_of_columns_allocate_nothing_for_each_entry", columns),
         kernel("a_sweep_allocates_nothing_for_each_change", sweep),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -82,23 +89,23 @@ fn flow(n: u32) -> Flow {
 }
 
 /// Makes the entries; the allocations of the pushing thread.
-fn fill() -> Result<u64, Failed> {
+fn fill(entries: u32) -> Result<u64, Failed> {
     let sweep = Live::default().sweep(SweepOptions::default())?;
     let counted = measure(|| {
         let mut feeder = sweep.feeder();
-        for n in 0..ENTRIES {
+        for n in 0..entries {
             let flow = flow(n);
             let extra = Extra::default();
             feeder.push(0, &Change::Create { flow: &flow, extra });
         }
     });
     let tally = sweep.finish();
-    assert_eq!(tally.count(0).done, u64::from(ENTRIES), "{tally:?}");
+    assert_eq!(tally.count(0).done, u64::from(entries), "{tally:?}");
     Ok(counted.count_total)
 }
 
 fn dump() -> Result<(), Failed> {
-    fill()?;
+    fill(ENTRIES)?;
     let mut timeouts = 0;
     let mut visit = |record: &Record<'_>| timeouts += u64::from(record.flow.timeout);
     let mut dumped = None;
@@ -111,8 +118,48 @@ fn dump() -> Result<(), Failed> {
     Ok(())
 }
 
+fn hear() -> Result<(), Failed> {
+    const BATCH: u32 = 500;
+    let mut listener = Live::default().listen(Groups::NEW, 1 << 20)?;
+    fill(BATCH)?;
+    let mut heard = 0;
+    let counted = measure(|| {
+        while let Ok(Received::Events) = listener.receive(|event| {
+            heard += u32::from(event.time_ns().is_none());
+        }) {}
+    });
+    assert_eq!(heard, BATCH);
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    Ok(())
+}
+
+fn columns() -> Result<(), Failed> {
+    fill(ENTRIES)?;
+    let header = Live::default().header()?;
+    let reader = Reader::new(&Context::new(&header, &[], &[]));
+    let mut row = Vec::with_capacity(4096);
+    let mut rows = 0;
+    let mut visit = |record: &Record<'_>| {
+        row.clear();
+        for &column in column::ALL {
+            let value = reader.value(column, record);
+            value.text(&mut row);
+            value.json(&mut row);
+        }
+        rows += u32::from(row.len() > 100);
+    };
+    let mut dumped = None;
+    let counted = measure(|| {
+        dumped = Some(Live::default().dump(&mut [&mut visit as &mut dyn Visit]));
+    });
+    dumped.ok_or("not dumped")??;
+    assert_eq!(rows, ENTRIES);
+    assert!(counted.count_total < FIXED, "{counted:?}");
+    Ok(())
+}
+
 fn sweep() -> Result<(), Failed> {
-    let made = fill()?;
+    let made = fill(ENTRIES)?;
     assert!(made < FIXED, "{made} allocations to make {ENTRIES} entries");
     let sweep = Live::default().sweep(SweepOptions::default())?;
     let mut dumped = None;

@@ -38,6 +38,20 @@ fn another_decoder_agrees_on_every_captured_message() {
     }
 }
 
+/// What comes in the usual order is read in one step.
+#[test]
+fn what_stands_before_the_usual_start_changes_nothing() {
+    for message in captured_messages() {
+        let mut other = message.clone();
+        let unknown = [4_u16.to_ne_bytes(), 200_u16.to_ne_bytes()].concat();
+        other.splice(20..20, unknown);
+        let length = u32::try_from(other.len()).unwrap();
+        other[..4].copy_from_slice(&length.to_ne_bytes());
+        let (usual, walked) = (decode(&message).unwrap(), decode(&other).unwrap());
+        assert_eq!((usual.flow, usual.extra), (walked.flow, walked.extra));
+    }
+}
+
 #[test]
 fn captured_extras_are_read() {
     let (_, made) = &captures()

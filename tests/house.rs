@@ -3,9 +3,32 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE: [&str; 13] = [
-    "flow", "observe", "history", "policy", "tunable", "matcher", "idle", "group", "impact",
-    "plan", "report", "rebuild", "snapshot",
+const PURE: [&str; 24] = [
+    "flow",
+    "observe",
+    "history",
+    "policy",
+    "tunable",
+    "matcher",
+    "idle",
+    "group",
+    "column",
+    "impact",
+    "plan",
+    "policy_test",
+    "report",
+    "rebuild",
+    "schedule",
+    "conntrack",
+    "convert",
+    "snapshot",
+    // What `top` knows and shows, apart from its terminal and threads.
+    "cli/top/editor",
+    "cli/top/growth",
+    "cli/top/look",
+    "cli/top/model",
+    "cli/top/theme",
+    "cli/top/view",
 ];
 
 /// Words that no pure room may say, wherever they stand in a path.

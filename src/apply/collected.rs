@@ -12,11 +12,16 @@ use crate::kernel::{Change, Feeder, Sweep};
 use crate::observe::{Observe, Record};
 use crate::plan::{Judge, Selected};
 use crate::policy::Action;
+use crate::report::FromSaved;
 use crate::state::mark;
 
 /// The kernel compares no id when a timer is set, so a tuple taken anew since the dump would be
 /// shortened: what was seen longer ago than this is looked at again (POLICY 4.7).
 const FRESH: Duration = Duration::from_secs(5);
+
+/// Changes after which it is told how far it is. The channel to the sender holds few, so it is no
+/// further than that either.
+const TELL_EVERY: u64 = 64;
 
 impl Running<'_> {
     /// Sends the collected changes of every rule that is not refused: timers first, since deletes
@@ -35,9 +40,23 @@ impl Running<'_> {
                 Some(existing) => self.report.plan.existing[existing].refused.is_some(),
             }
         };
-        let (deletes, timers): (Vec<&Selected>, Vec<&Selected>) = selected
+        let allowed: Vec<&Selected> = selected
             .iter()
             .filter(|flow| !refused(flow))
+            .filter(|flow| self.is_planned(flow))
+            .collect();
+        if let Some(saved) = self.apply.saved {
+            let still = allowed.len() as u64;
+            let selected = selected.iter().filter(|flow| !refused(flow)).count() as u64;
+            self.report.saved = Some(FromSaved {
+                generated: saved.plan.generated.clone(),
+                planned: saved.flows(),
+                still,
+                new: selected - still,
+            });
+        }
+        let (deletes, timers): (Vec<&Selected>, Vec<&Selected>) = allowed
+            .into_iter()
             .partition(|flow| judge.action(usize::from(flow.rule)) == Action::Delete);
         if deletes.is_empty() && timers.is_empty() {
             return;
@@ -45,9 +64,10 @@ impl Running<'_> {
         let mut rules: Vec<usize> = timers.iter().map(|flow| usize::from(flow.rule)).collect();
         rules.sort_unstable();
         rules.dedup();
-        if !rules.is_empty()
-            && let Err(error) = self.note_retimes(judge, rules.iter().copied())
-        {
+        let sets_timers = rules
+            .iter()
+            .any(|rule| judge.action(*rule).timer().is_some());
+        if sets_timers && let Err(error) = self.note_retimes(judge, rules.iter().copied()) {
             self.problem(format!(
                 "that timers are set cannot be remembered, so none is: {error}: {}",
                 source_of(&error)
@@ -66,18 +86,25 @@ impl Running<'_> {
             self.problem(problem);
         }
         let mut feeder = sweep.feeder();
-        for flow in deletes {
+        for (handed, flow) in (0_u64..).zip(deletes) {
+            if handed.is_multiple_of(TELL_EVERY) {
+                (self.apply.changing)(handed);
+            }
             mark(feeder.record(), flow.offset, flow.rule);
             let (key, id) = (flow.key, flow.id);
             feeder.push(flow.rule.into(), &Change::Delete { key, id });
         }
         drop(feeder);
         self.sent.push(sweep.finish());
-        if !rules.is_empty()
-            && let Err(error) = self.note_retimes(judge, rules.into_iter())
-        {
+        if sets_timers && let Err(error) = self.note_retimes(judge, rules.into_iter()) {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
+    }
+
+    /// Whether the saved plan names a flow, where there is one.
+    fn is_planned(&self, flow: &Selected) -> bool {
+        let saved = self.apply.saved;
+        saved.is_none_or(|saved| saved.names(&self.report.plan, flow))
     }
 
     fn set_timers(
@@ -86,14 +113,23 @@ impl Running<'_> {
         timers: &[&Selected],
         sweep: &Sweep,
     ) -> Result<(), String> {
+        // What an update sends goes by what the flow is.
+        let is_update =
+            |flow: &&Selected| matches!(judge.action(usize::from(flow.rule)), Action::Update(_));
+        if timers.iter().any(is_update) {
+            return self.set_timers_anew(judge, timers, sweep);
+        }
         let mut feeder = sweep.feeder();
         for (index, flow) in timers.iter().enumerate() {
             let seen = self.started + Duration::from_millis(flow.at_ms.into());
+            if (index as u64).is_multiple_of(TELL_EVERY) {
+                (self.apply.changing)(index as u64);
+            }
             if seen.elapsed() > FRESH {
                 feeder.flush();
                 return self.set_timers_anew(judge, &timers[index..], sweep);
             }
-            set_timer(&mut feeder, judge, flow.rule, flow.key);
+            set_timer(&mut feeder, judge, flow);
         }
         Ok(())
     }
@@ -115,8 +151,22 @@ impl Running<'_> {
                 return;
             };
             // It may have been refreshed, established or protected since.
-            if flow.id() == Some(selected.id) && judge.still_selects(selected.rule, record) {
-                set_timer(&mut feeder, judge, selected.rule, selected.key);
+            if flow.id() != Some(selected.id) || !judge.still_selects(selected.rule, record) {
+                return;
+            }
+            match judge.action(usize::from(selected.rule)) {
+                Action::Update(update) => {
+                    note(&mut feeder, judge, selected);
+                    let key = selected.key;
+                    let status = flow.status;
+                    let change = Change::Update {
+                        key,
+                        status,
+                        update,
+                    };
+                    feeder.push(selected.rule.into(), &change);
+                }
+                _ => set_timer(&mut feeder, judge, selected),
             }
         };
         match self.apply.live.dump(&mut [&mut visit]) {
@@ -132,9 +182,17 @@ impl Running<'_> {
     }
 }
 
-fn set_timer(feeder: &mut Feeder<'_>, judge: &Judge<'_>, rule: u16, key: FlowKey) {
-    if let Action::Expire { grace } = judge.action(usize::from(rule)) {
-        let seconds = u32::try_from(grace.0).unwrap_or(u32::MAX);
-        feeder.push(rule.into(), &Change::Retime { key, seconds });
+/// Says that a kept entry is about to be changed, where that can be undone.
+fn note(feeder: &mut Feeder<'_>, judge: &Judge<'_>, flow: &Selected) {
+    if judge.can_be_undone(usize::from(flow.rule)) {
+        mark(feeder.record(), flow.offset, flow.rule);
+    }
+}
+
+fn set_timer(feeder: &mut Feeder<'_>, judge: &Judge<'_>, flow: &Selected) {
+    if let Some(seconds) = judge.action(usize::from(flow.rule)).timer() {
+        note(feeder, judge, flow);
+        let key = flow.key;
+        feeder.push(flow.rule.into(), &Change::Retime { key, seconds });
     }
 }

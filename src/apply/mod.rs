@@ -10,10 +10,14 @@
 //!    own;
 //! 6. the collected rules act: expires first, since the kernel compares no id there.
 //!
+//! A run that is to be confirmed writes tunables first and waits; only then it looks, and rules act.
+//!
 //! Rules decide before the timeouts change: idle time is reckoned from the timeouts under which
 //! the entries were written.
 
 mod collected;
+mod conclude;
+mod confirmed;
 pub(crate) mod result;
 mod sink;
 pub mod tunable;
@@ -22,14 +26,16 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::history::Write;
 use crate::kernel::sweep::{Answered, BeforeBatch, Outgoing};
 use crate::kernel::{Live, Sweep, SweepOptions, Tally as Sent, identity};
 use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};
 use crate::plan::{
-    self, Act, DUMP_TRIES, Judge, Options, PlanError, Scan, Selected, Tally, TunableState,
+    self, Act, DUMP_TRIES, Judge, Options, PlanError, Saved, Scan, Selected, Tally, TunableState,
 };
 use crate::policy::{Action, Members, Policy, RunMode, Seconds, Test};
-use crate::report::{Report, TunableOutcome};
+use crate::report::{Confirmation, Report, TunableOutcome, TunableResult};
+use crate::schedule::{Rounds, When};
 use crate::state::{Memory, RunName, State, StateError};
 use sink::{ActSink, Undo};
 
@@ -47,6 +53,9 @@ pub enum ApplyError {
     State(#[from] StateError),
 }
 
+/// Waits until what was written is confirmed, or is not; `None` where there is nothing to confirm.
+pub type Confirm<'a> = dyn Fn(&[TunableResult]) -> Option<Confirmation> + 'a;
+
 /// What a run works with.
 pub struct Apply<'a> {
     /// The kernel.
@@ -61,10 +70,21 @@ pub struct Apply<'a> {
     pub policy: &'a Policy,
     /// Members of its sets as they were read, by index.
     pub members: &'a [Members],
-    /// Choices that are no part of the policy; the holds are read from the state.
+    /// Choices that are no part of the policy; holds, schedule and followed flows come from the
+    /// state.
     pub options: Options,
+    /// What kind of run it is.
+    pub when: When,
+    /// What a person asked for, as the record shall tell it; with [`When::ByHand`].
+    pub by_hand: Option<String>,
+    /// A plan made before: only flows that it names are changed, and none while a dump runs.
+    pub saved: Option<&'a Saved>,
     /// Told how far a dump is.
     pub tell: &'a Tell<'a>,
+    /// Told how many of the collected changes are handed over.
+    pub changing: &'a Tell<'a>,
+    /// Asked, with what came of the tunables and before any rule acts, whether that may stay.
+    pub confirm: Option<&'a Confirm<'a>>,
 }
 
 impl Apply<'_> {
@@ -79,39 +99,94 @@ impl Apply<'_> {
         let mut header = std::mem::take(&mut self.header);
         let mut memory = self.state.memory(&header.boot_id)?;
         header.history = memory.history.clone();
-        self.options.holds = memory.holds();
+        let is_by_hand = self.when == When::ByHand;
+        let mut rounds = memory.rounds.clone();
+        if !is_by_hand {
+            self.options.holds = memory.holds();
+        }
+        rounds.see(self.policy, &header);
+        self.options.schedule = rounds.schedule(self.policy, &header, self.when);
+        let lost = self.recall(&header).err();
         self.state.create()?;
         memory.history.record(&header);
         memory
             .history
             .prune(header.uptime_ns, self.longest_window());
-        self.state.remember(&memory)?;
+        if !is_by_hand {
+            memory.health.started(header.time_ns);
+            self.state.remember(&memory)?;
+        }
         let members = plan::members(self.policy, self.members, &header);
-        // What this run may set while it still looks must not look idle when it is seen again: a
-        // dump can show an entry twice, or be repeated.
-        let streamed = Judge::new(self.policy, &members, &header, &self.options).streamed_timers();
-        for (governing, seconds) in streamed {
-            let now = header.uptime_ns;
-            header.history.record_retime(governing, now, seconds);
+        if self.saved.is_none() {
+            self.foresee_streamed(&mut header, &members);
         }
         let judge = Judge::new(self.policy, &members, &header, &self.options);
         let nothing = Tally::new(&judge, Act::All);
         let plan = plan::build(&judge, &self.options, &nothing, Dumped::default());
+        let mut report = Report::new(self.run.to_string(), &header, plan);
+        report.by_hand.clone_from(&self.by_hand);
         let mut running = Running {
             apply: &self,
             started,
             started_ns: header.uptime_ns,
             sent: Vec::new(),
-            report: Report::new(self.run.to_string(), &header, plan),
+            report,
             memory,
+            rounds,
+            is_recorded: true,
         };
+        if let Some(error) = lost {
+            running.problem(format!(
+                "which flows earlier runs saw is lost, so none has persisted: {error}: {}",
+                source_of(&error)
+            ));
+        }
+        if self.when == When::Due && running.has_nothing_to_do(&judge) {
+            // A timer's idle runs would push out the records of those that did something.
+            running.is_recorded = false;
+            running.conclude(&judge, &mut Tally::new(&judge, Act::All));
+            return Ok(running.finish());
+        }
         self.state.write_audit(self.run, &running.report)?;
+        if self.confirm.is_some() {
+            self.state.await_confirmation(self.run)?;
+        }
         if self.policy.mode == RunMode::Report || !header.conntrack {
+            if let Some(confirm) = self.confirm {
+                confirm(&[]);
+            }
             running.only_plan(&judge)?;
+        } else if let Some(confirm) = self.confirm {
+            running.act_once_confirmed(confirm, judge, &header);
         } else {
             running.act(judge, &header)?;
         }
         Ok(running.finish())
+    }
+
+    /// What this run may set while it still looks must not look idle when it is seen again: a dump
+    /// can show an entry twice, or be repeated.
+    fn foresee_streamed(&self, header: &mut Header, members: &[Members]) {
+        let streamed = Judge::new(self.policy, members, header, &self.options).streamed_timers();
+        for (governing, seconds) in streamed {
+            let now = header.uptime_ns;
+            header.history.record_retime(governing, now, seconds);
+        }
+    }
+
+    /// Reads which flows earlier runs saw, where a rule that runs asks for it.
+    fn recall(&mut self, header: &Header) -> Result<(), StateError> {
+        let schedule = &self.options.schedule;
+        let asks = self.policy.rules.iter().enumerate().any(|(index, rule)| {
+            let rests = schedule
+                .waiting(index)
+                .is_some_and(|waiting| !waiting.counts());
+            rule.persisted.is_some() && !rests
+        });
+        if asks {
+            self.options.persisted = self.state.persisted(&header.boot_id)?;
+        }
+        Ok(())
     }
 
     fn longest_window(&self) -> Seconds {
@@ -135,7 +210,11 @@ struct Running<'a> {
     /// Time since boot at `started`, nanoseconds.
     started_ns: u64,
     memory: Memory,
+    /// What the next run shall know, once this one has seen all that it wanted to see.
+    rounds: Rounds,
     report: Report,
+    /// Whether the run leaves an audit record.
+    is_recorded: bool,
     /// What became of everything that was sent.
     sent: Vec<Sent>,
 }
@@ -152,8 +231,13 @@ struct Looked {
 impl Running<'_> {
     fn only_plan(&mut self, judge: &Judge<'_>) -> Result<(), ApplyError> {
         let apply = self.apply;
-        match plan::plan(apply.live, judge, &apply.options, apply.tell) {
-            Ok(plan) => self.report.plan = plan,
+        match plan::count_all(apply.live, judge, apply.tell) {
+            Ok((mut tally, dumped)) => {
+                self.report.plan = plan::build(judge, &apply.options, &tally, dumped);
+                if apply.when != When::ByHand {
+                    self.conclude(judge, &mut tally);
+                }
+            }
             Err(PlanError::Observe(error)) => return Err(error.into()),
             Err(unsettled @ PlanError::Unsettled { .. }) => self.problem(unsettled.to_string()),
         }
@@ -164,14 +248,24 @@ impl Running<'_> {
     fn act(&mut self, mut judge: Judge<'_>, header: &Header) -> Result<(), ApplyError> {
         let apply = self.apply;
         let undo: Undo = Arc::new(Mutex::new(apply.state.undo_writer(apply.run)?));
-        let steps = plan::tunables(apply.policy, header, apply.options.resize);
+        let steps = plan::tunables(apply.policy, header, &apply.options);
         let later = judge.existing_names().any(|name| {
             steps
                 .iter()
                 .any(|step| step.name == name && step.state == TunableState::Change)
         });
         let act = if later { Act::Rules } else { Act::All };
-        let looked = self.look(&judge, act, &undo)?;
+        let looked = if judge.needs_dump(act) {
+            self.look(&judge, act, &undo)?
+        } else {
+            Some(Looked {
+                tally: Tally::new(&judge, act),
+                dumped: Dumped::default(),
+                selected: Vec::new(),
+                error: None,
+            })
+        };
+        let has_settled = looked.is_some();
         self.report.timings.dump_ms = milliseconds(self.started);
         let mut tally = Tally::new(&judge, Act::All);
         let mut dumped = Dumped::default();
@@ -185,12 +279,7 @@ impl Running<'_> {
 
         let began = Instant::now();
         self.write_tunables(&mut judge);
-        // A run that is killed from here on has told what it wrote.
-        if !self.report.sysctl.is_empty()
-            && let Err(error) = apply.state.write_audit(apply.run, &self.report)
-        {
-            self.problem(format!("{error}: {}", source_of(&error)));
-        }
+        self.tell_what_was_written();
         self.report.timings.sysctl_ms = milliseconds(began);
 
         let began = Instant::now();
@@ -210,8 +299,17 @@ impl Running<'_> {
             self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
         }
         self.act_on_collected(&judge, &selected, &undo);
+        if has_settled && apply.when != When::ByHand {
+            self.conclude(&judge, &mut tally);
+        }
         self.report.timings.act_ms = milliseconds(began);
         Ok(())
+    }
+
+    /// No rule is due, and no tunable differs.
+    fn has_nothing_to_do(&self, judge: &Judge<'_>) -> bool {
+        let mut steps = self.report.plan.sysctl.iter();
+        !judge.needs_dump(Act::All) && !steps.any(|step| step.state == TunableState::Change)
     }
 
     /// One dump: streaming rules act meanwhile, the others are collected. `None` where the table
@@ -225,6 +323,7 @@ impl Running<'_> {
         let apply = self.apply;
         let rules = 0..judge.rule_count();
         let streaming: Vec<usize> = rules
+            .filter(|_| apply.saved.is_none())
             .filter(|&rule| judge.streams(rule) && act.concerns(rule, apply.policy.rules.len()))
             .collect();
         let before = self.memory.history.clone();
@@ -299,7 +398,7 @@ impl Running<'_> {
             ));
             looked
                 .selected
-                .retain(|flow| judge.action(usize::from(flow.rule)) != Action::Delete);
+                .retain(|flow| !judge.can_be_undone(usize::from(flow.rule)));
             let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
             // Only room is lost where this fails.
             let _ = undo.forget_unsent();
@@ -339,25 +438,33 @@ impl Running<'_> {
         let own = 0..self.apply.policy.rules.len();
         // A timer set to the very timeout in force looks like one that a packet has just set.
         for rule in rules.filter(|rule| own.contains(rule)) {
-            if let Action::Expire { grace } = judge.action(rule) {
-                let seconds = u32::try_from(grace.0).unwrap_or(u32::MAX);
+            if let Some(seconds) = judge.action(rule).timer() {
                 for governing in judge.governing(rule) {
                     self.memory.history.record_retime(governing, now, seconds);
                 }
             }
         }
-        Ok(self.apply.state.remember(&self.memory)?)
+        Ok(self.apply.state.remember_history(&self.memory)?)
     }
 
     fn write_tunables(&mut self, judge: &mut Judge<'_>) {
-        let results = tunable::write(&self.apply.live.tunables(), &self.report.plan.sysctl);
+        let mut results = tunable::write(&self.apply.live.tunables(), &self.report.plan.sysctl);
         if results.is_empty() {
             return;
         }
         let now = self.uptime_ns();
-        for result in &results {
-            let in_force = result.outcome == TunableOutcome::Written;
-            if !in_force {
+        for result in &mut results {
+            if result.outcome == TunableOutcome::Written {
+                result.contested = self.memory.history.record_write(Write {
+                    name: &result.name,
+                    found: result.before.as_deref(),
+                    value: result.wanted,
+                    run: &self.report.run,
+                    at_ns: now,
+                    module_load: judge.header().module_load,
+                    corrects: result.drift.as_ref().is_some_and(|drift| !drift.reset),
+                });
+            } else {
                 judge.refuse_existing(&result.name);
             }
             let value = result.after.as_deref().and_then(|text| text.parse().ok());
@@ -367,8 +474,18 @@ impl Running<'_> {
                 self.memory.history.record_timeout(&result.name, now, value);
             }
         }
-        self.report.sysctl = results;
-        if let Err(error) = self.apply.state.remember(&self.memory) {
+        self.report.sysctl.extend(results);
+        if let Err(error) = self.apply.state.remember_history(&self.memory) {
+            self.problem(format!("{error}: {}", source_of(&error)));
+        }
+    }
+
+    /// A run that is killed from then on has told what it wrote.
+    fn tell_what_was_written(&mut self) {
+        let apply = self.apply;
+        if !self.report.sysctl.is_empty()
+            && let Err(error) = apply.state.update_audit(apply.run, &self.report)
+        {
             self.problem(format!("{error}: {}", source_of(&error)));
         }
     }
@@ -393,10 +510,29 @@ impl Running<'_> {
         }
         self.report.count_after = apply.live.count().ok();
         self.report.timings.total_ms = milliseconds(self.started);
-        self.report.finished = Some(plan::rfc3339(identity::time_ns()));
+        let time_ns = identity::time_ns();
+        self.report.finished = Some(plan::rfc3339(time_ns));
+        let uptime_ns = self.uptime_ns();
+        // By hand nothing new is to be remembered: set timers were when they were set.
+        if apply.when != When::ByHand {
+            (self.memory.health).ended(&self.report, time_ns, uptime_ns);
+            if let Err(error) = apply.state.remember(&self.memory) {
+                self.problem(format!("{error}: {}", source_of(&error)));
+            }
+        }
+        if apply.when == When::ByHand && self.report.rules.is_empty() {
+            // Nothing was changed: the record would only push out those of runs that can be undone.
+            self.is_recorded = false;
+            if let Err(error) = apply.state.forget(apply.run) {
+                self.problem(format!("{error}: {}", source_of(&error)));
+            }
+        }
+        if !self.is_recorded {
+            return self.report;
+        }
         // The changes are made: whoever called has to be told of them, recorded or not. Without
         // this the record reads as that of a run that was killed, which `undo` can undo.
-        if let Err(error) = apply.state.write_audit(apply.run, &self.report) {
+        if let Err(error) = apply.state.update_audit(apply.run, &self.report) {
             self.problem(format!(
                 "the run's record is not finished: {error}: {}",
                 source_of(&error)

@@ -71,18 +71,22 @@ impl Sink for ActSink<'_, '_> {
                 let id = record.flow.id;
                 feeder.push(rule.into(), &Change::Delete { key, id });
             }
-            Action::Expire { grace } => {
-                let seconds = u32::try_from(grace.0).unwrap_or(u32::MAX);
+            action @ Action::Expire { .. } => {
+                if self.judge.can_be_undone(usize::from(rule)) {
+                    frame(feeder.record(), record.message, at_ms, rule);
+                }
+                let seconds = action.timer().unwrap_or(u32::MAX);
                 feeder.push(rule.into(), &Change::Retime { key, seconds });
             }
-            Action::Report => {}
+            // These never stream.
+            Action::Update(_) | Action::Report => {}
         }
     }
 
-    fn later(&mut self, may_delete: bool, record: &Record<'_>) -> Step {
+    fn later(&mut self, may_be_undone: bool, record: &Record<'_>) -> Step {
         let at_ms = self.at_ms();
         let mut offset = 0;
-        if may_delete && self.error.is_none() {
+        if may_be_undone && self.error.is_none() {
             let mut undo = self.undo.lock().unwrap_or_else(PoisonError::into_inner);
             match undo.keep(record.message, at_ms) {
                 Ok(place) => offset = place,

@@ -9,8 +9,29 @@ pub fn write(tunables: &dyn Tunables, steps: &[TunableStep]) -> Vec<TunableResul
     steps
         .iter()
         .filter(|step| step.state == TunableState::Change)
-        .map(|step| write_one(tunables, &step.name, step.wanted, step.before.clone()))
+        .map(|step| TunableResult {
+            drift: step.drift.clone(),
+            ..write_one(tunables, &step.name, step.wanted, step.before.clone())
+        })
         .collect()
+}
+
+/// What [`write`] comes to where all goes well.
+pub(super) fn intended(steps: &[TunableStep]) -> Vec<TunableResult> {
+    let changes = steps
+        .iter()
+        .filter(|step| step.state == TunableState::Change);
+    let written = changes.map(|step| TunableResult {
+        name: step.name.clone(),
+        before: step.before.clone(),
+        wanted: step.wanted,
+        after: Some(step.wanted.to_string()),
+        outcome: TunableOutcome::Written,
+        drift: step.drift.clone(),
+        contested: false,
+        error: None,
+    });
+    written.collect()
 }
 
 /// Writes one value and compares what is read back.
@@ -37,6 +58,8 @@ pub fn write_one(
         wanted,
         after: after.ok(),
         outcome,
+        drift: None,
+        contested: false,
         error,
     }
 }

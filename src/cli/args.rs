@@ -8,9 +8,16 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    apply::ApplyArgs, check::CheckArgs, doctor::DoctorArgs, explain::ExplainArgs, plan::PlanArgs,
-    rehearse::RehearseArgs, schema::SchemaArgs, snapshot::SnapshotArgs, undo::UndoArgs,
+    apply::ApplyArgs, check::CheckArgs, completions::CompletionsArgs, confirm::ConfirmArgs,
+    conntrack::ConntrackArgs, convert::ConvertArgs, count::CountArgs, create::CreateArgs,
+    delete::DeleteArgs, diff::DiffArgs, doctor::DoctorArgs, events::EventsArgs, expire::ExpireArgs,
+    explain::ExplainArgs, flush::FlushArgs, get::GetArgs, list::ListArgs, man::ManArgs,
+    metrics::MetricsArgs, plan::PlanArgs, rehearse::RehearseArgs, schema::SchemaArgs,
+    series::SeriesArgs, snapshot::SnapshotArgs, stats::StatsArgs, test::TestArgs, top::TopArgs,
+    undo::UndoArgs, update::UpdateArgs,
 };
+use super::complete;
+use super::deferred::Deferred;
 use super::terminal::Color;
 
 /// Keeps a Linux connection tracking table the way a declarative policy says.
@@ -22,7 +29,7 @@ use super::terminal::Color;
     subcommand_required = true,
     propagate_version = true,
     after_help = "Exit codes: 0 done, 1 runtime error, 2 differences (--detailed-exitcode), 3 refused by a rail,\n\
-                  4 incomplete, 5 read back different, 64 usage, 75 busy, 77 no permission, 78 policy invalid."
+                  4 incomplete, 5 read back different or contested, 64 usage, 75 busy, 77 no permission, 78 policy invalid."
 )]
 pub struct Cli {
     /// What every command takes.
@@ -48,7 +55,7 @@ pub struct Common {
 }
 
 /// Where the policy comes from; the same for every command that reads one.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct PolicySource {
     /// Policy file [default: policy.toml and policy.d/*.toml in /etc/conntidy, /run/conntidy, /usr/lib/conntidy]
     #[arg(short, long, value_name = "FILE")]
@@ -62,7 +69,7 @@ pub struct PolicySource {
 #[derive(Args, Clone, Debug)]
 pub struct NetnsArg {
     /// Work in this network namespace: a name under /run/netns, or a path
-    #[arg(long, value_name = "NAME|PATH")]
+    #[arg(long, value_name = "NAME|PATH", add = complete::namespaces())]
     pub netns: Option<String>,
 }
 
@@ -80,28 +87,69 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate policies; needs no root, no kernel and no network
-    Check(CheckArgs),
+    Check(Deferred<CheckArgs>),
     /// Show what applying the policy would change, and why not more; changes nothing
-    Plan(PlanArgs),
+    Plan(Deferred<PlanArgs>),
     /// Apply the policy now: tunables, rules, and a look at what came of it
-    Apply(ApplyArgs),
+    Apply(Deferred<ApplyArgs>),
+    /// Let stay what `apply --confirm` wrote
+    Confirm(Deferred<ConfirmArgs>),
     /// Try a policy for real in a private network namespace, on a copy of a table
-    Rehearse(RehearseArgs),
+    Rehearse(Deferred<RehearseArgs>),
     /// Tell which rule takes a flow, and why each other does not
-    Explain(ExplainArgs),
+    Explain(Deferred<ExplainArgs>),
+    /// Run policy tests: a table, and what the rules are to do with it
+    Test(Deferred<TestArgs>),
     /// Put back what a run deleted, or the tunables that it wrote
-    Undo(UndoArgs),
+    Undo(Deferred<UndoArgs>),
     /// Record the table, and show what was recorded
-    Snapshot(SnapshotArgs),
+    Snapshot(Deferred<SnapshotArgs>),
+    /// Tell what changed between two snapshots, or since one: flows, groups, tunables, drop counters
+    Diff(Deferred<DiffArgs>),
+    /// Show how groups of flows grew and shrank over many snapshots
+    Series(Deferred<SeriesArgs>),
+    /// List the entries of a table, or of a snapshot, that a filter lets pass
+    List(Deferred<ListArgs>),
+    /// Count them, by any fields
+    Count(Deferred<CountArgs>),
+    /// Show what the table is full of, on the full screen, and how that grows
+    Top(Deferred<TopArgs>),
+    /// Show one entry, without a dump
+    Get(Deferred<GetArgs>),
+    /// Delete the flows that a filter takes
+    Delete(Deferred<DeleteArgs>),
+    /// Set mark, labels, remaining time or status of flows
+    Update(Deferred<UpdateArgs>),
+    /// Make an entry
+    Create(Deferred<CreateArgs>),
+    /// Empty the table, or have the kernel flush what matches a simple filter
+    Flush(Deferred<FlushArgs>),
+    /// Leave flows less time, unless they show that they are alive
+    Expire(Deferred<ExpireArgs>),
+    /// Show how full the table is, what it costs, and what each processor counted and means by it
+    Stats(Deferred<StatsArgs>),
+    /// Show what happens to the table, as it happens: entries made, changed, gone; or how many
+    Events(Deferred<EventsArgs>),
+    /// Do what the `conntrack` tool does, by its own command line
+    Conntrack(Deferred<ConntrackArgs>),
+    /// Write how full the table is and how runs went, for Prometheus
+    Metrics(Deferred<MetricsArgs>),
     /// Tell what this kernel and these privileges allow, what is missing and how to get it
-    Doctor(DoctorArgs),
+    Doctor(Deferred<DoctorArgs>),
+    /// Turn sysctl files, conntrack command lines and scripts made of these into a policy
+    Convert(Deferred<ConvertArgs>),
     /// Print the JSON Schema of a document
-    Schema(SchemaArgs),
+    Schema(Deferred<SchemaArgs>),
+    /// Print what a shell needs to complete this command line
+    Completions(Deferred<CompletionsArgs>),
+    /// Print a manual page, or write all of them
+    Man(Deferred<ManArgs>),
 }
 
 /// Adds the way to name a policy where one was given as `check` takes it, by itself.
 pub(super) fn with_policy_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let cli = Cli::command();
+    let mut cli = Cli::command();
+    cli.build();
     let takes_policy = arguments.iter().skip(1).any(|argument| {
         let command = cli.find_subcommand(argument);
         command.is_some_and(|command| {

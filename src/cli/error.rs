@@ -1,10 +1,13 @@
 //! What a command ends with: exit codes (POLICY 7), messages and hints.
 
+use super::terminal::say;
 use std::error::Error;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
 
+/// Exit code where something that was asked for could not be done, or not wholly.
+pub(super) const INCOMPLETE: u8 = 4;
 /// Exit code of a wrong command line (`EX_USAGE`).
 pub(super) const USAGE: u8 = 64;
 /// Exit code when another run holds the lock (`EX_TEMPFAIL`).
@@ -29,6 +32,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What holds of one or the other.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            incomplete: self.incomplete || other.incomplete,
+            disagrees: self.disagrees || other.disagrees,
+            refused: self.refused || other.refused,
+            differences: self.differences || other.differences,
+        }
+    }
+
     /// The exit code: the first that holds of 4, 5, 3, 2, 0.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -65,6 +79,11 @@ impl CliError {
         }
     }
 
+    /// All that is to be said was said; the exit code remains.
+    pub(super) fn silent(code: u8) -> Self {
+        Self::new(code, "")
+    }
+
     /// Anything without an exit code of its own.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(1, message)
@@ -90,9 +109,14 @@ impl CliError {
         Self::new(POLICY, message)
     }
 
+    /// A rail forbids it, and nothing was done.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(3, message)
+    }
+
     /// The run could not be finished.
     pub fn incomplete(message: impl Into<String>) -> Self {
-        Self::new(4, message)
+        Self::new(INCOMPLETE, message)
     }
 
     /// A snapshot comes through a pipe.
@@ -101,6 +125,14 @@ impl CliError {
             "{what}: a snapshot is read from a file, not from a pipe"
         ))
         .hint("`conntidy snapshot take --out FILE` writes one; `cat > FILE` keeps what comes through a pipe")
+    }
+
+    /// Says in which of several namespaces it went wrong.
+    pub(super) fn in_namespace(mut self, name: &str) -> Self {
+        if !self.message.is_empty() {
+            self.message = format!("in the network namespace {name}: {}", self.message);
+        }
+        self
     }
 
     /// Adds the underlying error; its chain is printed line by line.
@@ -130,14 +162,14 @@ impl CliError {
         }
         let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let hint = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
-        anstream::eprintln!("{error}error{error:#}: {}", self.message);
+        say!("{error}error{error:#}: {}", self.message);
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
-            anstream::eprintln!("  caused by: {error}");
+            say!("  caused by: {error}");
             cause = error.source();
         }
         for text in &self.hints {
-            anstream::eprintln!("{hint}hint{hint:#}: {text}");
+            say!("{hint}hint{hint:#}: {text}");
         }
     }
 }
@@ -187,7 +219,13 @@ impl From<crate::observe::ObserveError> for CliError {
                 Self::not_seekable(what)
             }
             ObserveError::Failed { what, source } => {
-                let mut failed = Self::failed(what);
+                let forbidden = (source.downcast_ref::<io::Error>())
+                    .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+                let mut failed = if forbidden {
+                    Self::permission(what)
+                } else {
+                    Self::failed(what)
+                };
                 failed.source = Some(source);
                 failed
             }

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::args::{Common, NetnsArg};
+use super::render::number::grouped;
 use super::terminal::Progress;
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, service};
 use crate::kernel::namespace::{self, NamespaceError};
 use crate::kernel::{Live, identity, session};
 use crate::observe::Header;
@@ -31,6 +33,18 @@ pub(super) fn within(
             }
             work(Live::new(connections))
         })?,
+    }
+}
+
+/// The same for whoever only looks, and at nothing but entries: which of them are the session's does
+/// not matter.
+pub(super) fn looking(
+    netns: &NetnsArg,
+    work: impl FnOnce(Live) -> Result<Outcome, CliError> + Send,
+) -> Result<Outcome, CliError> {
+    match &netns.netns {
+        None => work(Live::default()),
+        Some(target) => namespace::within(target, || work(Live::default()))?,
     }
 }
 
@@ -68,27 +82,47 @@ pub(super) fn state_here() -> Result<State, CliError> {
 
 /// Takes the lock of a namespace.
 pub(super) fn lock(state: &State, command: &str) -> Result<Lock, CliError> {
-    let holder = format!("`conntidy {command}`, process {}", std::process::id());
-    Ok(state.lock(&holder)?)
+    Ok(hold(state, command)?)
 }
 
-/// Draws how far a dump is.
+/// The same, for whoever can go on without.
+pub(super) fn hold(state: &State, command: &str) -> Result<Lock, StateError> {
+    state.lock(&format!(
+        "`conntidy {command}`, process {}",
+        std::process::id()
+    ))
+}
+
+/// The service manager is told so often how far it is.
+const TELL_MANAGER: Duration = Duration::from_secs(1);
+
+/// Draws how far a dump or a sweep is, and tells the service manager.
 pub(super) struct Told {
-    progress: Mutex<Progress>,
+    what: String,
+    progress: Mutex<(Progress, Option<Instant>)>,
     total: Option<u64>,
 }
 
 impl Told {
     pub(super) fn new(common: &Common, what: &str, total: Option<u64>) -> Self {
         Self {
-            progress: Mutex::new(Progress::start(what, common.quiet)),
+            what: what.to_owned(),
+            progress: Mutex::new((Progress::start(what, common.quiet), None)),
             total,
         }
     }
 
     pub(super) fn tell(&self, seen: u64) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let (progress, told) = &mut *progress;
         progress.update(seen, self.total);
+        if told.is_none_or(|told| told.elapsed() >= TELL_MANAGER) {
+            *told = Some(Instant::now());
+            let of = self
+                .total
+                .map_or_else(String::new, |total| format!(" of {}", grouped(total)));
+            service::progress(&format!("{}: {}{of}", self.what, grouped(seen)));
+        }
     }
 }
 
@@ -140,7 +174,9 @@ impl From<NamespaceError> for CliError {
             NamespaceError::Open { source, .. }
                 if source.kind() != std::io::ErrorKind::PermissionDenied =>
             {
-                Self::failed(message).hint("`ip netns list` lists the names")
+                Self::failed(message).hint(
+                    "`ip netns list` lists the names; `list`, `count` and `stats` look at `all`",
+                )
             }
             NamespaceError::Foreign { .. } => {
                 Self::failed(message).hint("`ip netns list` lists the names")

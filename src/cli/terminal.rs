@@ -3,6 +3,16 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+/// Writes a line to stderr. A lost terminal or a full disk keeps nothing from being done: unlike
+/// `eprintln!` this never panics.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(anstream::stderr(), $($text)*);
+    }};
+}
+pub(in crate::cli) use say;
+
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {

@@ -176,6 +176,7 @@ mod tests {
             },
             header,
             links: Some(links.iter().map(|&link| link.to_owned()).collect()),
+            nft: None,
             proc_sys: true,
         }
     }

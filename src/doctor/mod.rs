@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::capability::{self, Access, Capabilities};
-use crate::kernel::{Live, links};
+use crate::kernel::{Live, links, nft};
 use crate::observe::{Header, Netns, Observe, ObserveError};
 use tunables::TunableAccess;
 
@@ -102,6 +102,8 @@ struct Seen {
     header: Header,
     /// Names of the interfaces of this namespace.
     links: Option<Vec<String>>,
+    /// Where `nft` is.
+    nft: Option<PathBuf>,
     /// Whether `/proc/sys/net` is there at all.
     proc_sys: bool,
 }
@@ -126,6 +128,7 @@ pub fn examine(live: &Live, state_root: Option<PathBuf>) -> Result<Diagnosis, Ob
         capabilities,
         header,
         links: links::names(),
+        nft: nft::program(),
         proc_sys: std::path::Path::new("/proc/sys/net").is_dir(),
     };
     let mut findings = access::findings(&seen);

@@ -1,5 +1,7 @@
 //! What rules can see, what they are blind to, and what is left alone whatever a rule says.
 
+use std::path::Path;
+
 use super::{Finding, Seen, Verdict};
 use crate::observe::Connection;
 
@@ -24,6 +26,7 @@ pub(super) fn findings(seen: &Seen) -> Vec<Finding> {
     if seen.answered() {
         findings.push(timeout_objects(seen.header.ct_timeout_protocols.as_deref()));
     }
+    findings.push(nft_sets(seen.nft.as_deref()));
     findings.push(addresses(seen));
     findings.push(session(&seen.header.session));
     findings
@@ -98,6 +101,24 @@ fn timeout_objects(protocols: Option<&[u8]>) -> Finding {
                 &["`ignore-ct-timeout = true` in rules about flows that they do not govern"],
             )
         }
+    }
+}
+
+fn nft_sets(nft: Option<&Path>) -> Finding {
+    let name = ("sight", "nft-sets");
+    match nft {
+        None => Finding::new(
+            name,
+            Verdict::Note,
+            "nft is not installed: rules that use a set of nftables are refused",
+            &["install nftables; in a unit, have its directory in `PATH`"],
+        ),
+        Some(nft) => Finding::new(
+            name,
+            Verdict::Good,
+            format!("{} lists the sets and maps of nftables", nft.display()),
+            &[],
+        ),
     }
 }
 

@@ -7,7 +7,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 
 use super::{Finding, Verdict};
 use crate::observe::Header;
-use crate::state::State;
+use crate::policy::Seconds;
+use crate::state::{Memory, State};
 
 /// Bytes of one undo record, with counters, start time and labels.
 const UNDO_BYTES: u64 = 320;
@@ -91,35 +92,109 @@ fn space(header: &Header, place: &Path) -> Option<Finding> {
     })
 }
 
-fn memory(header: &Header, state: &State) -> Option<Finding> {
+fn memory(header: &Header, state: &State) -> Vec<Finding> {
     let name = ("state", "memory");
     match state.memory(&header.boot_id) {
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            Some(Finding::new(
+            vec![Finding::new(
                 name,
                 Verdict::Missing,
                 format!("{error}: {}", cause.unwrap_or_default()),
                 &[
                     "remove the file to start anew: rules on hold and proof of idleness are forgotten then",
                 ],
-            ))
+            )]
         }
-        Ok(memory) if memory.holds.is_empty() => None,
         Ok(memory) => {
-            let holds: Vec<String> = memory
-                .holds
-                .iter()
-                .map(|(rule, run)| format!("`{rule}` (run {run})"))
-                .collect();
-            Some(Finding::new(
-                name,
-                Verdict::Note,
-                format!("on hold since they were undone: {}", holds.join(", ")),
-                &["`conntidy apply --release RULE` ends it"],
-            ))
+            let found = [
+                holds(&memory),
+                gone_wrong(&memory),
+                kept(&memory),
+                lost(header, &memory),
+            ];
+            found.into_iter().flatten().collect()
         }
     }
+}
+
+fn holds(memory: &Memory) -> Option<Finding> {
+    let holds: Vec<String> = memory
+        .holds
+        .iter()
+        .map(|(rule, run)| format!("`{rule}` (run {run})"))
+        .collect();
+    (!holds.is_empty()).then(|| {
+        Finding::new(
+            ("state", "memory"),
+            Verdict::Note,
+            format!("on hold since they were undone: {}", holds.join(", ")),
+            &["`conntidy apply --release RULE` ends it"],
+        )
+    })
+}
+
+/// Rules that the breaker holds, or will hold if that goes on.
+fn gone_wrong(memory: &Memory) -> Option<Finding> {
+    let rules: Vec<String> = memory
+        .rounds
+        .gone_wrong()
+        .map(|rule| format!("`{rule}` ({} in a row)", memory.rounds.failures(rule)))
+        .collect();
+    (!rules.is_empty()).then(|| {
+        Finding::new(
+            ("state", "breaker"),
+            Verdict::Warning,
+            format!("refused or failed in their last runs: {}", rules.join(", ")),
+            &[
+                "past `[limits] breaker` a rule only counts; `conntidy apply --release RULE` ends it",
+            ],
+        )
+    })
+}
+
+/// Tunables that are not written any more.
+fn kept(memory: &Memory) -> Option<Finding> {
+    let keys = memory.history.kept_from_writing();
+    (!keys.is_empty()).then(|| {
+        Finding::new(
+            ("state", "not-written"),
+            Verdict::Warning,
+            format!(
+                "contested, or put back since nobody confirmed them: {}",
+                keys.join(", ")
+            ),
+            &["`conntidy plan` says why; `conntidy apply --take KEY` writes it again"],
+        )
+    })
+}
+
+/// What sets with `local = "lost"` hold, whatever their `settle` is.
+fn lost(header: &Header, memory: &Memory) -> Option<Finding> {
+    let present = header.addresses.as_deref()?;
+    let now = header.uptime_ns;
+    let lost = memory.history.lost(present, now, Seconds(0));
+    let texts: Vec<String> = lost
+        .iter()
+        .map(|address| {
+            let seen = memory.history.addresses.get(address);
+            match seen.and_then(|seen| seen.missing_ns) {
+                Some(since) => {
+                    let seconds = now.saturating_sub(since) / 1_000_000_000;
+                    format!("{address} (missed for {})", Seconds(seconds))
+                }
+                None => format!("{address} (missed by no run yet)"),
+            }
+        })
+        .collect();
+    (!texts.is_empty()).then(|| {
+        Finding::new(
+            ("state", "lost-addresses"),
+            Verdict::Note,
+            format!("this host's own in an earlier run: {}", texts.join(", ")),
+            &["a set with `local = \"lost\"` holds those that were missed for its `settle`"],
+        )
+    })
 }
 
 #[cfg(test)]

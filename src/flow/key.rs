@@ -21,6 +21,27 @@ pub struct FlowKey {
     pub orig: Tuple,
 }
 
+/// A [`FlowKey`] as numbers that compare as it does, at a part of the cost: family, zone, protocol,
+/// source, destination and ports, one behind the other.
+pub type KeyOrder = [u64; 5];
+
+impl FlowKey {
+    /// The same order in numbers.
+    #[must_use]
+    pub fn order(&self) -> KeyOrder {
+        let mut bytes = [0; 40];
+        bytes[0] = self.family as u8;
+        bytes[1..3].copy_from_slice(&self.zone.to_be_bytes());
+        bytes[3] = self.protocol.0;
+        bytes[4..20].copy_from_slice(&self.orig.src);
+        bytes[20..36].copy_from_slice(&self.orig.dst);
+        bytes[36..38].copy_from_slice(&self.orig.src_port.to_be_bytes());
+        bytes[38..].copy_from_slice(&self.orig.dst_port.to_be_bytes());
+        let (words, _) = bytes.as_chunks();
+        std::array::from_fn(|at| u64::from_be_bytes(words[at]))
+    }
+}
+
 /// `tcp 10.0.0.5:40112 10.0.9.5:5432`, with the zone behind it where it is not 0.
 impl fmt::Display for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,6 +125,7 @@ impl FromStr for FlowKey {
         };
         let icmp = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
         let mut type_and_code = [0; 2];
+        let mut has_type = false;
         while let Some(word) = words.next() {
             let mut number = || {
                 let text = words.next().unwrap_or_default();
@@ -117,7 +139,10 @@ impl FromStr for FlowKey {
             };
             match word {
                 "zone" => key.zone = number()?,
-                "type" if icmp => type_and_code[0] = byte(number()?)?,
+                "type" if icmp => {
+                    type_and_code[0] = byte(number()?)?;
+                    has_type = true;
+                }
                 "code" if icmp => type_and_code[1] = byte(number()?)?,
                 "id" if icmp => key.orig.src_port = number()?,
                 "keys" if protocol == Protocol::GRE => {
@@ -133,6 +158,10 @@ impl FromStr for FlowKey {
             }
         }
         if icmp {
+            // 0 is a type of its own.
+            if !has_type {
+                return Err(FlowKeyError::new("the type is missing"));
+            }
             key.orig.dst_port = u16::from_be_bytes(type_and_code);
         }
         Ok(key)
@@ -214,6 +243,27 @@ mod tests {
         }
         let with_arrow: FlowKey = "tcp 10.0.0.5:1 -> 10.0.9.5:2".parse().unwrap();
         assert_eq!(with_arrow.to_string(), "tcp 10.0.0.5:1 10.0.9.5:2");
+    }
+
+    #[test]
+    fn numbers_have_the_order_of_the_keys() {
+        let mut keys: Vec<FlowKey> = [
+            "udp [fd00::1]:53 [fd00::2]:40000 zone 7",
+            "udp [fd00::1]:53 [fd00::2]:40000",
+            "tcp 10.0.0.5:40112 10.0.9.5:5432",
+            "tcp 10.0.0.5:40112 10.0.9.5:5431",
+            "tcp 9.255.0.5:60000 10.0.9.6:1",
+            "udp 1.2.3.4:1 5.6.7.8:2",
+            "tcp 255.0.0.1:1 10.0.9.6:1",
+            "icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77",
+            "gre 10.0.0.5 10.0.9.5 keys 1 2 zone 300",
+        ]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+        let mut by_number = keys.clone();
+        keys.sort_unstable();
+        by_number.sort_unstable_by_key(FlowKey::order);
+        assert_eq!(keys, by_number);
     }
 
     #[test]

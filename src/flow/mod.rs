@@ -4,15 +4,20 @@
 //! million of them are one allocation; what few entries carry (helper, labels, security context,
 //! SCTP tags) travels beside it as [`Extra`].
 
+mod class;
+mod expectation;
 mod extra;
 pub mod field;
 mod key;
 pub mod protocol;
 pub mod status;
-mod tuple;
+pub(crate) mod text;
+pub(crate) mod tuple;
 
+pub use class::Class;
+pub use expectation::{Expectation, ExpectationLine};
 pub use extra::{Extra, ExtraTable, OwnedExtra, SeqAdjust};
-pub use key::{FlowKey, FlowKeyError};
+pub use key::{FlowKey, FlowKeyError, KeyOrder};
 pub use protocol::Protocol;
 pub use status::Status;
 pub use tuple::{Family, Tuple};

@@ -2,7 +2,7 @@
 
 bitflags::bitflags! {
     /// Status of an entry. Bits that this list does not name are kept.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Status: u32 {
         /// Made by an expectation.
         const EXPECTED = 1 << 0;
@@ -38,6 +38,19 @@ bitflags::bitflags! {
         const HW_OFFLOAD = 1 << 15;
         const _ = !0;
     }
+}
+
+impl Status {
+    /// The bits that have a word; the others say how the kernel came to them, not what they mean.
+    pub const WORDED: Self = Self::EXPECTED
+        .union(Self::SEEN_REPLY)
+        .union(Self::ASSURED)
+        .union(Self::SRC_NAT)
+        .union(Self::DST_NAT)
+        .union(Self::FIXED_TIMEOUT)
+        .union(Self::HELPER)
+        .union(Self::OFFLOAD)
+        .union(Self::HW_OFFLOAD);
 }
 
 /// A word of the `status` match field.

@@ -124,7 +124,8 @@ impl Tuple {
     }
 }
 
-fn octets(address: IpAddr) -> [u8; 16] {
+/// An address as a tuple holds it: IPv4 in the first four bytes.
+pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => {
             let mut bytes = [0; 16];

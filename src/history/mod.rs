@@ -1,19 +1,30 @@
-//! What one run tells the next about timeouts, so that idle time can be proven.
+//! What one run tells the next: about timeouts, so that idle time can be proven, about this host's
+//! addresses, so that lost ones are known, and about the tunables that it wrote, so that another
+//! writer is noticed.
 //!
 //! Idle time is inferred from the remaining time, so a changed timeout or a written one would look
 //! like idleness. The history of one namespace and boot says which values governed when, and when
 //! conntidy itself set the timers of entries. All times are nanoseconds since boot (`uptime_ns`).
 
+mod addresses;
 mod clock;
+mod persisted;
 mod record;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
+pub use addresses::{AddressSeen, MOST_ADDRESSES};
 pub use clock::{AgeDoubt, Clock};
+pub use persisted::{
+    Followed, Identity, MOST_FLOWS, NotPersisted, Owner, Persisted, Sighting, fingerprint,
+};
 pub use record::LONGEST_RECORD;
+pub use written::{CONTESTED_AFTER, Correction, Unconfirmed, WINDOW_NS, Write, Written};
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +45,16 @@ pub struct History {
     /// Wall clock minus time since boot, each time it was seen to differ, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clock: Vec<ClockOffset>,
+    /// Addresses that this host had, loopback and link-local ones aside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, AddressSeen>")]
+    pub addresses: BTreeMap<IpAddr, AddressSeen>,
+    /// Tunables that conntidy wrote, by sysctl name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, Written>,
+    /// Tunables that were put back, since nobody confirmed the run that wrote them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unconfirmed: BTreeMap<String, Unconfirmed>,
 }
 
 /// A timeout's value from one time on.

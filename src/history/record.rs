@@ -12,7 +12,7 @@ pub const LONGEST_RECORD: usize = 64;
 const SEEN_TO_DIFFER_NS: u64 = 100_000_000;
 
 impl History {
-    /// Records the timeouts and clocks that a run read.
+    /// Records the timeouts, clocks and addresses that a run read.
     pub fn record(&mut self, header: &Header) {
         for tunable in TUNABLES {
             let value = header.number(tunable.name).map(u32::try_from);
@@ -22,6 +22,7 @@ impl History {
         }
         self.record_ct_timeouts(header);
         self.record_clock(header.time_ns, header.uptime_ns);
+        self.record_addresses(header);
     }
 
     /// Records for which protocols `ct timeout` objects exist, or existed until now.
@@ -108,6 +109,7 @@ impl History {
         self.timeouts.retain(|_, list| !list.is_empty());
         self.ct_timeouts
             .retain(|_, seen| seen.present || seen.until_ns >= since);
+        self.prune_addresses(since);
         self.prune_retimes(now_ns);
         let surplus = self.clock.len().saturating_sub(LONGEST_RECORD);
         self.clock.drain(..surplus);

@@ -167,6 +167,18 @@ impl Evidence {
         }
     }
 
+    /// Seconds since a flow's last packet, if the timeout was the same all along; `None` where
+    /// that cannot be told. `now` is a window of no time.
+    #[must_use]
+    pub fn presumed(&self, flow: &Flow, extra: &Extra<'_>, now: &Window) -> Option<u64> {
+        self.judge(flow, extra, now).ok()?;
+        let timeout = self.timers[self.timer(flow)?].seconds?;
+        let idle = timeout.checked_sub(u64::from(flow.remaining()?))?;
+        // An entry was made by a packet.
+        let age = self.age(flow).map_or(u64::MAX, |age| age / 1_000_000_000);
+        Some(idle.min(age))
+    }
+
     fn judge(&self, flow: &Flow, extra: &Extra<'_>, window: &Window) -> Result<Idle, Doubt> {
         let status = flow.status().ok_or(Doubt::NoStatus)?;
         if flow.is_offloaded() {

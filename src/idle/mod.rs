@@ -54,7 +54,9 @@ impl Grade {
     pub fn needed(action: Action, flow: &Flow) -> Self {
         match action {
             Action::Delete if !flow.is_closed() => Self::Proven,
-            Action::Delete | Action::Expire { .. } | Action::Report => Self::Presumed,
+            Action::Delete | Action::Expire { .. } | Action::Report | Action::Update(_) => {
+                Self::Presumed
+            }
         }
     }
 }

@@ -9,17 +9,51 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::constants::NETLINK_ROUTE;
 
+use super::links;
 use super::message::Message;
 use super::socket::{Socket, SocketError};
 
 const OPERATION: &str = "list this host's addresses";
 
-/// Every address of every interface (`RTM_GETADDR`), sorted, each once. Needs no privilege.
+/// Every address of every interface (`RTM_GETADDR`), sorted, each once; also those that are
+/// tentative or deprecated. Needs no privilege.
 ///
 /// # Errors
 /// Where rtnetlink does not answer, or says what cannot be read: an address passed over would
 /// count as another host's.
 pub fn own() -> Result<Vec<IpAddr>, SocketError> {
+    Ok(sorted(list()?))
+}
+
+/// The addresses of one interface, as [`own`] gives those of all; `None` where there is no such
+/// interface.
+///
+/// # Errors
+/// As those of [`own`].
+pub fn of_interface(name: &str) -> Result<Option<Vec<IpAddr>>, SocketError> {
+    let Some(index) = links::index(name)? else {
+        return Ok(None);
+    };
+    let mut addresses = list()?;
+    addresses.retain(|address| address.interface == index);
+    Ok(Some(sorted(addresses)))
+}
+
+/// An address and the index of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Assigned {
+    interface: u32,
+    address: IpAddr,
+}
+
+fn sorted(addresses: Vec<Assigned>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = addresses.into_iter().map(|a| a.address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn list() -> Result<Vec<Assigned>, SocketError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     let sequence = socket.take_sequence(1);
     let mut header = NetlinkHeader::default();
@@ -46,13 +80,11 @@ pub fn own() -> Result<Vec<IpAddr>, SocketError> {
     if let Some(error) = unread {
         return Err(error);
     }
-    addresses.sort_unstable();
-    addresses.dedup();
     Ok(addresses)
 }
 
 /// The address that a message tells of; `None` for those of other families than IP.
-fn address_in(message: &Message<'_>) -> Result<Option<IpAddr>, SocketError> {
+fn address_in(message: &Message<'_>) -> Result<Option<Assigned>, SocketError> {
     let family = message.payload().first().copied().map(AddressFamily::from);
     if !matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6)) {
         return Ok(None);
@@ -63,7 +95,11 @@ fn address_in(message: &Message<'_>) -> Result<Option<IpAddr>, SocketError> {
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message.bytes);
     match message.map_err(|_| unread())?.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-            address_of(&address).ok_or_else(unread).map(Some)
+            let assigned = address_of(&address).map(|own| Assigned {
+                interface: address.header.index,
+                address: own,
+            });
+            assigned.ok_or_else(unread).map(Some)
         }
         _ => Err(unread()),
     }
@@ -104,7 +140,8 @@ mod tests {
         }
         bytes[0] = u8::try_from(bytes.len()).unwrap();
         let message = messages(&bytes).next().unwrap().unwrap();
-        address_in(&message).map_err(drop)
+        let found = address_in(&message).map_err(drop)?;
+        Ok(found.map(|found| found.address))
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(crate) const TIMEOUT: u16 = 7;
 pub(crate) const MARK: u16 = 8;
 pub(crate) const COUNTERS_ORIG: u16 = 9;
 pub(crate) const COUNTERS_REPLY: u16 = 10;
+pub(crate) const USE: u16 = 11;
 pub(crate) const ID: u16 = 12;
 pub(crate) const NAT_DST: u16 = 13;
 pub(crate) const TUPLE_MASTER: u16 = 14;
@@ -25,7 +26,12 @@ pub(crate) const SEQ_ADJ_REPLY: u16 = 16;
 pub(crate) const ZONE: u16 = 18;
 pub(crate) const SECCTX: u16 = 19;
 pub(crate) const TIMESTAMP: u16 = 20;
+pub(crate) const MARK_MASK: u16 = 21;
 pub(crate) const LABELS: u16 = 22;
+pub(crate) const LABELS_MASK: u16 = 23;
+pub(crate) const FILTER: u16 = 25;
+pub(crate) const STATUS_MASK: u16 = 26;
+pub(crate) const TIMESTAMP_EVENT: u16 = 27;
 
 /// Inside `CTA_TUPLE_*`.
 pub(crate) mod tuple {
@@ -93,6 +99,18 @@ pub(crate) mod counters {
 /// Inside `CTA_TIMESTAMP`.
 pub(crate) mod timestamp {
     pub(crate) const START: u16 = 1;
+    pub(crate) const STOP: u16 = 2;
+}
+
+/// Inside `CTA_FILTER`.
+pub(crate) mod filter {
+    /// Which fields of the original tuple are compared: a word in the host's byte order.
+    pub(crate) const ORIG_FLAGS: u16 = 1;
+    pub(crate) const IP_SRC: u32 = 1 << 0;
+    pub(crate) const IP_DST: u32 = 1 << 1;
+    pub(crate) const PROTO_NUM: u32 = 1 << 3;
+    pub(crate) const SRC_PORT: u32 = 1 << 4;
+    pub(crate) const DST_PORT: u32 = 1 << 5;
 }
 
 /// Inside `CTA_HELP` and `CTA_SECCTX`.
@@ -117,6 +135,20 @@ pub(crate) mod nat {
     pub(crate) const PORT_MAX: u16 = 2;
 }
 
+/// Of an expectation (`CTA_EXPECT_*`).
+pub(crate) mod expect {
+    pub(crate) const MASTER: u16 = 1;
+    pub(crate) const TUPLE: u16 = 2;
+    pub(crate) const MASK: u16 = 3;
+    pub(crate) const TIMEOUT: u16 = 4;
+    pub(crate) const ID: u16 = 5;
+    pub(crate) const HELP_NAME: u16 = 6;
+    pub(crate) const ZONE: u16 = 7;
+    pub(crate) const FLAGS: u16 = 8;
+    pub(crate) const CLASS: u16 = 9;
+    pub(crate) const FN: u16 = 11;
+}
+
 /// Inside the answer to `IPCTNL_MSG_CT_GET_STATS`.
 pub(crate) mod stats {
     pub(crate) const ENTRIES: u16 = 1;
@@ -135,6 +167,12 @@ pub(crate) mod stats_cpu {
     pub(crate) const SEARCH_RESTART: u16 = 13;
     pub(crate) const CLASH_RESOLVE: u16 = 14;
     pub(crate) const CHAIN_TOOLONG: u16 = 15;
+}
+
+/// Inside the answer to `IPCTNL_MSG_EXP_GET_STATS_CPU`.
+pub(crate) mod stats_expect {
+    pub(crate) const CREATE: u16 = 2;
+    pub(crate) const DELETE: u16 = 3;
 }
 
 /// Bytes that do not form attributes.
@@ -171,7 +209,8 @@ impl<'a> Iterator for Attributes<'a> {
             self.rest = &[];
             return Some(Err(Malformed));
         };
-        self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        // The next multiple of four; sixteen bits do not overflow.
+        self.rest = self.rest.get((length + 3) & !3..).unwrap_or(&[]);
         Some(Ok((number, payload)))
     }
 }

@@ -6,8 +6,8 @@
 //! one step; any other shape takes the walk.
 
 use super::attribute::{self, Attributes, Malformed};
-use super::decode_tuple::{self, Direction};
-use super::message::{self, CT_NEW, HEADER, NFGENMSG};
+use super::decode_tuple::{self, Direction, head};
+use super::message::{self, CT_NEW, HEADER, Message, NFGENMSG};
 use crate::flow::{Counters, Extra, Family, Flow, Present, Protocol, SeqAdjust, Status, Tuple};
 use crate::observe::Record;
 
@@ -42,16 +42,27 @@ pub enum DecodeError {
     Text(u16),
 }
 
-/// Decodes one message, `nlmsghdr` included, as a dump or an event delivers it.
+/// Decodes one message, `nlmsghdr` included, as a dump delivers it.
 ///
 /// # Errors
 /// Where a known attribute does not hold what it should; see [`DecodeError`].
 #[inline]
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
-    let message = message::split(bytes).ok_or(DecodeError::Truncated)?;
+    decode_message(&message::split(bytes).ok_or(DecodeError::Truncated)?)
+}
+
+/// The same of a message whose header was read.
+#[inline]
+pub(super) fn decode_message<'a>(message: &Message<'a>) -> Result<Record<'a>, DecodeError> {
     if message.kind != CT_NEW {
         return Err(DecodeError::NotAnEntry(message.kind));
     }
+    entry(message)
+}
+
+/// The entry that a message of any type holds.
+#[inline]
+pub(super) fn entry<'a>(message: &Message<'a>) -> Result<Record<'a>, DecodeError> {
     let family = *message.bytes.get(HEADER).ok_or(DecodeError::Truncated)?;
     let attributes = message
         .bytes
@@ -59,7 +70,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         .ok_or(DecodeError::Truncated)?;
     let family = Family::from_number(family).ok_or(DecodeError::Family(family))?;
     let mut entry = Entry::new(family);
-    for attribute in Attributes::new(attributes) {
+    let rest = entry.take_usual(attributes).unwrap_or(attributes);
+    for attribute in Attributes::new(rest) {
         let (number, payload) = attribute.map_err(|Malformed| DecodeError::Malformed(0))?;
         entry.take(number, payload)?;
     }
@@ -110,6 +122,50 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Takes what nearly every entry of a dump begins with, if that is all there and in the kernel's
+    /// order; gives back what follows it.
+    #[inline]
+    fn take_usual(&mut self, attributes: &'a [u8]) -> Option<&'a [u8]> {
+        match self.flow.family {
+            Family::Ipv4 => self.take_start::<52>(attributes),
+            Family::Ipv6 => self.take_start::<76>(attributes),
+        }
+    }
+
+    /// `TUPLE` is the length of a tuple with addresses and ports.
+    #[inline]
+    fn take_start<const TUPLE: usize>(&mut self, attributes: &'a [u8]) -> Option<&'a [u8]> {
+        use attribute::{ID, MARK, NESTED, STATUS, TIMEOUT, TUPLE_ORIG, TUPLE_REPLY, USE};
+        let (orig, rest) = attributes.split_first_chunk::<TUPLE>()?;
+        let (reply, rest) = rest.split_first_chunk::<TUPLE>()?;
+        let (words, rest) = rest.split_first_chunk::<40>()?;
+        let length = u16::try_from(TUPLE).ok()?;
+        let usual = orig[..4] == head(length, TUPLE_ORIG | NESTED)
+            && reply[..4] == head(length, TUPLE_REPLY | NESTED)
+            && words[..4] == head(8, STATUS)
+            && words[8..12] == head(8, MARK)
+            && words[16..20] == head(8, ID)
+            && words[24..28] == head(8, USE)
+            && words[32..36] == head(8, TIMEOUT);
+        if !usual {
+            return None;
+        }
+        let flow = &mut self.flow;
+        let orig = decode_tuple::usual(flow.family, &orig[4..])?;
+        let reply = decode_tuple::usual(flow.family, &reply[4..])?;
+        let word = |at: usize| words[at..].first_chunk().copied().map(u32::from_be_bytes);
+        flow.status = Status::from_bits_retain(word(4)?);
+        flow.mark = word(12)?;
+        flow.id = word(20)?;
+        flow.timeout = word(36)?;
+        flow.present |=
+            Present::REPLY | Present::STATUS | Present::MARK | Present::ID | Present::TIMEOUT;
+        (flow.orig, flow.reply) = (orig.tuple, reply.tuple);
+        flow.protocol = orig.protocol;
+        self.has_orig = true;
+        Some(rest)
+    }
+
     #[inline]
     fn take(&mut self, number: u16, payload: &'a [u8]) -> Result<(), DecodeError> {
         let flow = &mut self.flow;
@@ -144,7 +200,10 @@ impl<'a> Entry<'a> {
                 flow.present |= Present::ID;
             }
             attribute::ZONE => self.zone = be16(number, payload)?,
-            attribute::PROTOINFO => self.protoinfo(payload)?,
+            attribute::PROTOINFO => match usual_tcp(payload) {
+                Some(info) => self.protoinfo = info,
+                None => self.protoinfo(payload)?,
+            },
             attribute::COUNTERS_ORIG => {
                 if let Some(counters) = counters(number, payload)? {
                     flow.counters_orig = counters;
@@ -179,6 +238,7 @@ impl<'a> Entry<'a> {
         decode_tuple::tuple(self.flow.family, number, payload)
     }
 
+    #[inline(never)]
     fn protoinfo(&mut self, payload: &'a [u8]) -> Result<(), DecodeError> {
         use attribute::{dccp, protoinfo, sctp, tcp};
         for attribute in walk(attribute::PROTOINFO, payload) {
@@ -293,6 +353,24 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// All that the kernel tells of a TCP connection, in its order, and nothing else.
+#[inline]
+fn usual_tcp(payload: &[u8]) -> Option<Protoinfo> {
+    use attribute::{NESTED, protoinfo, tcp};
+    let bytes: &[u8; 44] = payload.try_into().ok()?;
+    let usual = bytes[0..4] == head(44, protoinfo::TCP | NESTED)
+        && bytes[4..8] == head(5, tcp::STATE)
+        && bytes[12..16] == head(5, tcp::WSCALE_ORIG)
+        && bytes[20..24] == head(5, tcp::WSCALE_REPLY)
+        && bytes[28..32] == head(6, tcp::FLAGS_ORIG)
+        && bytes[36..40] == head(6, tcp::FLAGS_REPLY);
+    usual.then(|| Protoinfo::Tcp {
+        state: Some(bytes[8]),
+        wscale: (Some(bytes[16]), Some(bytes[24])),
+        flags: (Some(bytes[32]), Some(bytes[40])),
+    })
+}
+
 /// Walks nested attributes; an error names the attribute that holds them.
 #[inline]
 pub(super) fn walk(
@@ -358,13 +436,15 @@ fn counters(outer: u16, payload: &[u8]) -> Result<Option<Counters>, DecodeError>
 }
 
 fn name(outer: u16, payload: &[u8]) -> Result<Option<&str>, DecodeError> {
-    let Some(text) = find(outer, payload, attribute::NAME)? else {
-        return Ok(None);
-    };
-    let text = text.split(|byte| *byte == 0).next().unwrap_or(&[]);
-    std::str::from_utf8(text)
-        .map(Some)
-        .map_err(|_| DecodeError::Text(outer))
+    find(outer, payload, attribute::NAME)?
+        .map(|name| text(outer, name))
+        .transpose()
+}
+
+/// Text that ends with its first zero byte; an error names the attribute that holds it.
+pub(super) fn text(outer: u16, payload: &[u8]) -> Result<&str, DecodeError> {
+    let text = payload.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    std::str::from_utf8(text).map_err(|_| DecodeError::Text(outer))
 }
 
 /// A bitmap of the kernel's `unsigned long` words, in the host's byte order.

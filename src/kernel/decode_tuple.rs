@@ -13,7 +13,7 @@ pub(super) struct Direction {
 }
 
 /// The header of an attribute as the kernel writes it.
-const fn head(length: u16, number: u16) -> [u8; 4] {
+pub(super) const fn head(length: u16, number: u16) -> [u8; 4] {
     let (l, n) = (length.to_ne_bytes(), number.to_ne_bytes());
     [l[0], l[1], n[0], n[1]]
 }
@@ -23,17 +23,21 @@ const NESTED: u16 = attribute::NESTED;
 /// Decodes `CTA_TUPLE_ORIG` or `CTA_TUPLE_REPLY`.
 #[inline]
 pub(super) fn tuple(family: Family, number: u16, payload: &[u8]) -> Result<Direction, DecodeError> {
-    let usual = match family {
-        Family::Ipv4 => usual_v4(payload),
-        Family::Ipv6 => usual_v6(payload),
-    };
-    match usual {
+    match usual(family, payload) {
         Some(direction) => Ok(direction),
         None => any(family, number, payload),
     }
 }
 
-/// Two IPv4 addresses and two ports, in the kernel's order, and nothing else.
+/// Two addresses and two ports, in the kernel's order, and nothing else.
+#[inline]
+pub(super) fn usual(family: Family, payload: &[u8]) -> Option<Direction> {
+    match family {
+        Family::Ipv4 => usual_v4(payload),
+        Family::Ipv6 => usual_v6(payload),
+    }
+}
+
 #[inline]
 fn usual_v4(payload: &[u8]) -> Option<Direction> {
     let bytes: &[u8; 48] = payload.try_into().ok()?;
@@ -59,7 +63,6 @@ fn usual_v4(payload: &[u8]) -> Option<Direction> {
     })
 }
 
-/// Two IPv6 addresses and two ports, in the kernel's order, and nothing else.
 #[inline]
 fn usual_v6(payload: &[u8]) -> Option<Direction> {
     let bytes: &[u8; 72] = payload.try_into().ok()?;

@@ -6,8 +6,8 @@
 
 use std::thread;
 
-use super::decode::decode;
-use super::message::{self, CT_NEW, HEADER};
+use super::decode::decode_message;
+use super::message::{self, CT_GET_DYING, CT_NEW, HEADER};
 use super::request;
 use super::socket::{BUFFER, End, Socket, SocketError, end};
 use crate::flow::Family;
@@ -51,6 +51,22 @@ pub(crate) fn dump(visitors: &mut [&mut dyn Visit]) -> Result<Dumped, SocketErro
     }
 }
 
+/// Delivers each entry that is deleted and kept until its event has been taken.
+pub(crate) fn dying(visitor: &mut dyn Visit) -> Result<Dumped, SocketError> {
+    dump_kind(CT_GET_DYING, None, visitor)
+}
+
+/// Delivers each entry of a dump of another kind: those that are dying, those whose counters are set
+/// to zero on the way.
+pub(crate) fn dump_kind(
+    kind: u16,
+    family: Option<Family>,
+    visitor: &mut dyn Visit,
+) -> Result<Dumped, SocketError> {
+    let asking = |sequence| request::dump_kind(kind, family, sequence);
+    Part::ask(family, asking)?.run(visitor)
+}
+
 /// How many entries of each family a sample holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
@@ -80,9 +96,16 @@ struct Part {
 
 impl Part {
     fn start(family: Option<Family>) -> Result<Self, SocketError> {
+        Self::ask(family, |sequence| request::dump(family, sequence))
+    }
+
+    fn ask(
+        family: Option<Family>,
+        asking: impl FnOnce(u32) -> Vec<u8>,
+    ) -> Result<Self, SocketError> {
         let mut socket = Socket::netfilter()?;
         let sequence = socket.take_sequence(1);
-        socket.send(&request::dump(family, sequence), OPERATION)?;
+        socket.send(&asking(sequence), OPERATION)?;
         Ok(Self {
             socket,
             sequence,
@@ -148,7 +171,7 @@ fn deliver(
         if end(&message, OPERATION)? == End::Reached {
             return Ok(End::Reached);
         }
-        match decode(message.bytes) {
+        match decode_message(&message) {
             // The kernel's own filter is not believed: each entry must reach one visitor only.
             Ok(record) if family.is_some_and(|family| family != record.flow.family) => {}
             Ok(record) => {

@@ -1,13 +1,15 @@
 //! The frequent requests, written straight into a batch: delete, retime, create.
 //!
 //! Each names one entry. A delete carries the original tuple, the zone and the id by its type, so
-//! a flush, which the kernel reads out of a delete that lacks them, cannot be written.
+//! a flush, which the kernel reads out of a delete that lacks them, cannot be written here:
+//! [`flush`](super::flush) alone does.
 
 use super::attribute::{
     self, NESTED, dccp, ip, nat, proto, protoinfo, sctp, seq_adjust, tcp, tuple,
 };
 use super::message::{CT_DELETE, CT_NEW, HEADER, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use crate::flow::{Extra, Family, Flow, FlowKey, Present, Protocol, SeqAdjust, Status, Tuple};
+use crate::policy::Update;
 use crate::rebuild::{Endpoint, SETTABLE, TCP_FLAGS_KEPT, Translation};
 
 /// One change to one entry.
@@ -27,6 +29,15 @@ pub enum Change<'a> {
         /// Seconds left; 0 expires it at once.
         seconds: u32,
     },
+    /// Sets some of the entry with this key. The kernel compares no id here.
+    Update {
+        /// Which entry.
+        key: FlowKey,
+        /// Its status bits as they are: the kernel takes none that lacks one of them.
+        status: Status,
+        /// What is set.
+        update: Update,
+    },
     /// Makes an entry that must not exist yet.
     ///
     /// Sent are tuples, zones, translation, timeout, mark, protocol state, helper, labels,
@@ -45,7 +56,7 @@ impl Change<'_> {
     #[must_use]
     pub fn key(&self) -> FlowKey {
         match self {
-            Self::Delete { key, .. } | Self::Retime { key, .. } => *key,
+            Self::Delete { key, .. } | Self::Retime { key, .. } | Self::Update { key, .. } => *key,
             Self::Create { flow, .. } => flow.key(),
         }
     }
@@ -65,6 +76,16 @@ impl Change<'_> {
                     put(out, attribute::TIMEOUT, &seconds.to_be_bytes());
                 });
             }
+            Self::Update {
+                key,
+                status,
+                update,
+            } => {
+                message(out, CT_NEW, 0, sequence, key.family, |out| {
+                    put_key(out, key);
+                    put_update(out, *status, update);
+                });
+            }
             Self::Create { flow, extra } => {
                 let flags = NLM_F_CREATE | NLM_F_EXCL;
                 message(out, CT_NEW, flags, sequence, flow.family, |out| {
@@ -72,6 +93,24 @@ impl Change<'_> {
                 });
             }
         }
+    }
+}
+
+fn put_update(out: &mut Vec<u8>, status: Status, update: &Update) {
+    if let Some(seconds) = update.timeout {
+        put(out, attribute::TIMEOUT, &seconds.to_be_bytes());
+    }
+    if !update.status.is_empty() {
+        let status = status | update.status;
+        put(out, attribute::STATUS, &status.bits().to_be_bytes());
+    }
+    if let Some((value, mask)) = update.mark {
+        put(out, attribute::MARK, &value.to_be_bytes());
+        put(out, attribute::MARK_MASK, &mask.to_be_bytes());
+    }
+    if let Some((value, mask)) = update.labels {
+        put(out, attribute::LABELS, &label_words(value));
+        put(out, attribute::LABELS_MASK, &label_words(mask));
     }
 }
 
@@ -135,7 +174,7 @@ fn put_translation(out: &mut Vec<u8>, flow: &Flow) {
     }
 }
 
-fn put_nat(out: &mut Vec<u8>, number: u16, family: Family, end: &Endpoint) {
+pub(super) fn put_nat(out: &mut Vec<u8>, number: u16, family: Family, end: &Endpoint) {
     nest(out, number, |out| {
         match family {
             Family::Ipv4 => {
@@ -207,7 +246,7 @@ fn put_seq_adjust(out: &mut Vec<u8>, number: u16, adjust: SeqAdjust) {
 }
 
 /// The kernel's `unsigned long` words, in the host's byte order.
-fn label_words(labels: u128) -> [u8; 16] {
+pub(super) fn label_words(labels: u128) -> [u8; 16] {
     let mut bytes = [0; 16];
     for (index, chunk) in (0u32..).zip(bytes.chunks_exact_mut(size_of::<usize>())) {
         let word = (labels >> (index * usize::BITS)) as usize;
@@ -232,7 +271,7 @@ fn put_key(out: &mut Vec<u8>, key: &FlowKey) {
     }
 }
 
-fn put_tuple(
+pub(super) fn put_tuple(
     out: &mut Vec<u8>,
     number: u16,
     family: Family,
@@ -277,12 +316,12 @@ fn put_tuple(
     });
 }
 
-fn message(
+pub(super) fn message(
     out: &mut Vec<u8>,
     kind: u16,
     flags: u16,
     sequence: u32,
-    family: Family,
+    family: impl Into<Option<Family>>,
     fill: impl FnOnce(&mut Vec<u8>),
 ) {
     let start = out.len();
@@ -294,20 +333,21 @@ fn message(
     out.extend_from_slice(&[0; 4]);
     debug_assert_eq!(out.len(), start + HEADER);
     // struct nfgenmsg: family, version 0, resource 0.
-    out.extend_from_slice(&[family as u8, 0, 0, 0]);
+    let family = family.into().map_or(0, |family| family as u8);
+    out.extend_from_slice(&[family, 0, 0, 0]);
     fill(out);
     let length = u32::try_from(out.len() - start).expect("a request is far below 4 GiB");
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-fn nest(out: &mut Vec<u8>, number: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn nest(out: &mut Vec<u8>, number: u16, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     fill(out);
     finish(out, start, number | NESTED);
 }
 
-fn put(out: &mut Vec<u8>, number: u16, payload: &[u8]) {
+pub(super) fn put(out: &mut Vec<u8>, number: u16, payload: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(payload);
@@ -315,7 +355,7 @@ fn put(out: &mut Vec<u8>, number: u16, payload: &[u8]) {
 }
 
 /// Text with the final NUL that the kernel expects.
-fn put_text(out: &mut Vec<u8>, number: u16, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, number: u16, text: &str) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(text.as_bytes());

@@ -3,14 +3,17 @@
 use rustix::io::Errno;
 
 use super::decode::decode;
+use super::event::Groups;
+use super::listener::Listener;
 use super::module::{self, Presence};
 use super::socket::{Socket, SocketError};
+use super::stats::ExpectationStatistics;
 use super::sweep::{Sweep, SweepError, SweepOptions};
 use super::sysctl::{LiveTunables, Tunables};
-use super::{addresses, ct_timeout, dump, identity, request, stats};
-use crate::flow::{Flow, FlowKey, OwnedExtra};
+use super::{addresses, ct_timeout, dump, expect, identity, request, stats};
+use crate::flow::{Expectation, Flow, FlowKey, OwnedExtra};
 use crate::history::History;
-use crate::observe::{Connection, Dumped, Header, Observe, ObserveError, Visit};
+use crate::observe::{Connection, Dumped, Header, Observe, ObserveError, Record, Visit};
 
 /// A tunable outside `net/netfilter` that decides how long a silent connection may be alive.
 const KEEPALIVE: &str = "net.ipv4.tcp_keepalive_time";
@@ -22,6 +25,32 @@ const KEEPALIVE: &str = "net.ipv4.tcp_keepalive_time";
 pub struct Live {
     session: Vec<Connection>,
     loads: bool,
+    only: Only,
+}
+
+/// Narrows what a dump shows; the default shows all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// The entry with this key, which is asked for by itself: nothing is dumped.
+    pub key: Option<FlowKey>,
+    /// Entries with this `CTA_ID`.
+    pub id: Option<u32>,
+    /// Entries that are deleted, and kept until a listener has taken the event of that.
+    pub dying: bool,
+}
+
+/// Passes on what [`Only`] lets through.
+struct WithId<'v> {
+    id: u32,
+    visitor: &'v mut dyn Visit,
+}
+
+impl Visit for WithId<'_> {
+    fn visit(&mut self, record: &Record<'_>) {
+        if record.flow.id() == Some(self.id) {
+            self.visitor.visit(record);
+        }
+    }
 }
 
 impl Live {
@@ -31,8 +60,14 @@ impl Live {
     pub fn new(session: Vec<Connection>) -> Self {
         Self {
             session,
-            loads: false,
+            ..Self::default()
         }
+    }
+
+    /// The same, but dumps show no more than this.
+    #[must_use]
+    pub fn only(self, only: Only) -> Self {
+        Self { only, ..self }
     }
 
     /// The same, but what is asked of ctnetlink may have the kernel load its module: for whoever
@@ -68,30 +103,68 @@ impl Live {
         Ok(stats::table(&mut socket).map_err(observe)?.entries)
     }
 
+    /// Expectations as the kernel counts them in this namespace.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not ask.
+    pub fn expectation_statistics(&self) -> Result<ExpectationStatistics, ObserveError> {
+        self.require()?;
+        let mut socket = Socket::netfilter().map_err(observe)?;
+        stats::expectations(&mut socket).map_err(observe)
+    }
+
     /// One entry by its key; `None` where there is none.
     ///
     /// # Errors
     /// Where connection tracking is absent or the caller may not ask.
     pub fn get(&self, key: &FlowKey) -> Result<Option<(Flow, OwnedExtra)>, ObserveError> {
+        let mut found = None;
+        self.ask_for(key, |record| {
+            found = Some((record.flow, record.extra.to_owned()));
+        })?;
+        Ok(found)
+    }
+
+    /// Hands on the entry with this key, if there is one.
+    fn ask_for(
+        &self,
+        key: &FlowKey,
+        mut take: impl FnMut(&Record<'_>),
+    ) -> Result<(), ObserveError> {
         self.require()?;
         let mut socket = Socket::netfilter().map_err(observe)?;
         let sequence = socket.take_sequence(1);
         let request = request::get(key, sequence);
-        let mut found = None;
+        let mut broken = None;
         let operation = "get an entry over ctnetlink";
-        let asked = socket.ask(&request, sequence, false, operation, |message| {
-            found = Some(decode(message.bytes).map(|r| (r.flow, r.extra.to_owned())));
-        });
-        match (asked, found) {
-            (Ok(()), None) => Ok(None),
-            (Ok(()), Some(Ok(entry))) => Ok(Some(entry)),
-            (Ok(()), Some(Err(error))) => Err(ObserveError::Failed {
+        let asked = socket.ask(
+            &request,
+            sequence,
+            false,
+            operation,
+            |message| match decode(message.bytes) {
+                Ok(record) => take(&record),
+                Err(error) => broken = Some(error),
+            },
+        );
+        match (asked, broken) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(error)) => Err(ObserveError::Failed {
                 what: operation.to_owned(),
                 source: error.into(),
             }),
-            (Err(error), _) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(None),
+            (Err(error), _) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(()),
             (Err(error), _) => Err(observe(error)),
         }
+    }
+
+    /// Hands on every expectation.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not ask.
+    pub fn expectations(&self, take: &mut dyn FnMut(&Expectation<'_>)) -> Result<(), ObserveError> {
+        self.require()?;
+        expect::dump(take)
     }
 
     /// Starts to change entries. What [`Observe`] offers can only look; this is the one way to
@@ -101,6 +174,19 @@ impl Live {
     /// Where connection tracking is absent or the caller may not change it.
     pub fn sweep(&self, options: SweepOptions) -> Result<Sweep, SweepError> {
         Sweep::start(options)
+    }
+
+    /// Starts to hear events, with so many bytes of room for those that wait to be read
+    /// ([`ROOM`](super::listener::ROOM) is a good number).
+    ///
+    /// With `nf_conntrack_events = 2`, the default since Linux 5.19, the kernel tells nothing more
+    /// of entries that were made before anybody listened.
+    ///
+    /// # Errors
+    /// Where connection tracking is absent or the caller may not listen.
+    pub fn listen(&self, groups: Groups, room: usize) -> Result<Listener, ObserveError> {
+        self.require()?;
+        Listener::open(groups, room).map_err(observe)
     }
 
     fn require(&self) -> Result<(), ObserveError> {
@@ -140,6 +226,7 @@ impl Live {
             cores: identity::cores(),
             memory: identity::memory(),
             conntrack: self.has_conntrack(),
+            module_load: module::load(module::CONNTRACK),
             count: LiveTunables
                 .read("nf_conntrack_count")
                 .ok()
@@ -182,7 +269,36 @@ impl Observe for Live {
     }
 
     fn dump(&self, visitors: &mut [&mut dyn Visit]) -> Result<Dumped, ObserveError> {
+        if let Some(id) = self.only.id {
+            let all = Self {
+                only: Only {
+                    id: None,
+                    ..self.only
+                },
+                ..self.clone()
+            };
+            let mut visitors: Vec<_> = visitors
+                .iter_mut()
+                .map(|visitor| WithId {
+                    id,
+                    visitor: &mut **visitor,
+                })
+                .collect();
+            let mut visitors: Vec<_> = visitors.iter_mut().map(|v| v as &mut dyn Visit).collect();
+            return all.dump(&mut visitors);
+        }
+        if let (Some(key), Some(visitor)) = (self.only.key, visitors.first_mut()) {
+            let mut dumped = Dumped::default();
+            self.ask_for(&key, |record| {
+                dumped.entries += 1;
+                visitor.visit(record);
+            })?;
+            return Ok(dumped);
+        }
         self.require()?;
+        if let (true, Some(visitor)) = (self.only.dying, visitors.first_mut()) {
+            return dump::dying(*visitor).map_err(observe);
+        }
         let before = buckets();
         let mut dumped = dump::dump(visitors).map_err(observe)?;
         let after = buckets();

@@ -10,6 +10,8 @@ pub(crate) const NFGENMSG: usize = 4;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 pub(crate) const NLMSG_OVERRUN: u16 = 4;
+/// Types below it are netlink's own, whatever the subsystem.
+pub(crate) const NLMSG_MIN_TYPE: u16 = 0x10;
 
 pub(crate) const NLM_F_REQUEST: u16 = 0x001;
 pub(crate) const NLM_F_ACK: u16 = 0x004;
@@ -23,14 +25,31 @@ const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 
 const NFNL_SUBSYS_CTNETLINK: u16 = 1 << 8;
+const NFNL_SUBSYS_CTNETLINK_EXP: u16 = 2 << 8;
 /// `IPCTNL_MSG_CT_NEW`, also the type of every entry in a dump.
 pub(crate) const CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK;
+/// `IPCTNL_MSG_CT_GET`.
+pub(crate) const CT_GET: u16 = NFNL_SUBSYS_CTNETLINK | 1;
+/// `IPCTNL_MSG_CT_GET_CTRZERO`.
+pub(crate) const CT_GET_CTRZERO: u16 = NFNL_SUBSYS_CTNETLINK | 3;
+/// `IPCTNL_MSG_CT_GET_UNCONFIRMED`.
+pub(crate) const CT_GET_UNCONFIRMED: u16 = NFNL_SUBSYS_CTNETLINK | 7;
 /// `IPCTNL_MSG_CT_DELETE`.
 pub(crate) const CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK | 2;
 /// `IPCTNL_MSG_CT_GET_STATS_CPU`.
 pub(crate) const CT_GET_STATS_CPU: u16 = NFNL_SUBSYS_CTNETLINK | 4;
 /// `IPCTNL_MSG_CT_GET_STATS`.
 pub(crate) const CT_GET_STATS: u16 = NFNL_SUBSYS_CTNETLINK | 5;
+/// `IPCTNL_MSG_CT_GET_DYING`.
+pub(crate) const CT_GET_DYING: u16 = NFNL_SUBSYS_CTNETLINK | 6;
+/// `IPCTNL_MSG_EXP_GET`.
+pub(crate) const EXP_GET: u16 = NFNL_SUBSYS_CTNETLINK_EXP | 1;
+/// `IPCTNL_MSG_EXP_NEW`, also the type of every expectation in a dump.
+pub(crate) const EXP_NEW: u16 = NFNL_SUBSYS_CTNETLINK_EXP;
+/// `IPCTNL_MSG_EXP_GET_STATS_CPU`.
+pub(crate) const EXP_GET_STATS_CPU: u16 = NFNL_SUBSYS_CTNETLINK_EXP | 3;
+/// `IPCTNL_MSG_EXP_DELETE`.
+pub(crate) const EXP_DELETE: u16 = NFNL_SUBSYS_CTNETLINK_EXP | 2;
 
 /// One netlink message of a datagram.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +69,14 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         self.bytes.get(HEADER..).unwrap_or(&[])
+    }
+
+    /// `nlmsg_pid`: the netlink port of the program that the message goes back to; on an event that
+    /// of the one that caused it, 0 for none.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        let port = self.bytes.get(12..HEADER).and_then(|b| b.try_into().ok());
+        port.map_or(0, u32::from_ne_bytes)
     }
 
     /// The answer that an error message holds; `None` for other messages and for cut ones.

@@ -1,6 +1,7 @@
 //! Whether code that may be a module is in the kernel: asking it over netlink would load it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use super::identity;
 
@@ -19,6 +20,16 @@ pub enum Presence {
     NotLoaded,
     /// Neither can be told.
     Unknown,
+}
+
+/// Tells one load of a module from the next, within a boot; `None` where it is not loaded or
+/// `/sys/module` is out of sight, as in many containers.
+///
+/// sysfs numbers a directory when it is made and gives no number again before all are used up.
+#[must_use]
+pub fn load(module: &str) -> Option<u64> {
+    let directory = fs::metadata(format!("/sys/module/{module}"));
+    directory.ok().map(|directory| directory.ino())
 }
 
 /// Whether a module, named with underscores, is in the running kernel.

@@ -223,6 +223,33 @@ pub fn within<R: Send>(target: &str, f: impl FnOnce() -> R + Send) -> Result<R, 
     )
 }
 
+/// The names of all network namespaces that have one, in order; those of `ip netns list`.
+///
+/// # Errors
+/// Where the directory of names cannot be read; that there is none is no error.
+pub fn named() -> Result<Vec<String>, NamespaceError> {
+    let failed = |source| NamespaceError::Open {
+        target: NAMED.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(NAMED) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        // What `ip netns` left behind without a namespace on it is none.
+        let is_namespace = File::open(entry.path()).is_ok_and(|file| of_the_kernel(&file));
+        if let (Ok(name), true) = (entry.file_name().into_string(), is_namespace) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Where a namespace is that is given by a name under `/run/netns`, or by its path.
 fn path(target: &str) -> PathBuf {
     if target.contains('/') {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::flow::Family;
 use crate::observe::{Dumped, Header, Observe, ObserveError, Visit};
+use crate::policy::Detail;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 /// A table as a snapshot recorded it. Flows come in the order of their keys.
@@ -18,10 +19,14 @@ impl Recorded {
     /// Opens a snapshot. Its flows are read, and found to be whole, with each dump.
     ///
     /// # Errors
-    /// Where there is no such file, or it is no snapshot or a damaged one.
+    /// Where there is no such file, or it is no snapshot, an aggregate or a damaged one.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ObserveError> {
         let path = path.into();
-        let header = open(&path)?.header().clone();
+        let snapshot = open(&path)?;
+        if snapshot.detail() == Detail::Aggregate {
+            return Err(observe(&path, SnapshotError::Aggregate));
+        }
+        let header = snapshot.header().clone();
         Ok(Self { path, header })
     }
 

@@ -1,8 +1,8 @@
 //! The rare requests, made with `netlink-packet-netfilter`. The frequent ones, which are written
 //! into a batch, are in [`encode`](super::encode).
 //!
-//! Only looking is encodable here. A delete exists in `encode` alone and always carries a tuple,
-//! the zone and the id: there is no way to write a flush.
+//! Only looking is encodable here. A delete is written in `encode` and always carries a tuple, the
+//! zone and the id; a flush in [`flush`](super::flush) alone.
 
 use netlink_packet_core::{DefaultNla, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::conntrack::{
@@ -14,7 +14,9 @@ use netlink_packet_netfilter::{
 };
 
 use super::attribute::{self, proto};
-use super::message::{CT_GET_STATS, CT_GET_STATS_CPU, NLM_F_DUMP, NLM_F_REQUEST};
+use super::message::{
+    CT_GET_STATS, CT_GET_STATS_CPU, EXP_GET_STATS_CPU, NLM_F_DUMP, NLM_F_REQUEST,
+};
 use crate::flow::{Family, FlowKey, Protocol, Tuple};
 
 /// A dump of the whole table, or of one family. Needs `NLM_F_DUMP`'s answer loop.
@@ -39,6 +41,12 @@ pub(crate) fn stats_cpu(sequence: u32) -> Vec<u8> {
     finish(None, other(CT_GET_STATS_CPU), NLM_F_DUMP, sequence)
 }
 
+/// Counters of expectations, of each processor.
+pub(crate) fn stats_expect(sequence: u32) -> Vec<u8> {
+    let [subsystem, message_type] = EXP_GET_STATS_CPU.to_be_bytes();
+    dump_subsystem(subsystem, message_type, Vec::new(), sequence)
+}
+
 /// A dump of another netfilter subsystem.
 pub(crate) fn dump_subsystem(
     subsystem: u8,
@@ -52,6 +60,20 @@ pub(crate) fn dump_subsystem(
         attributes,
     };
     finish(None, message, NLM_F_DUMP, sequence)
+}
+
+/// A dump by the whole number of its message type: the list of dying entries, expectations.
+pub(crate) fn dump_kind(kind: u16, family: Option<Family>, sequence: u32) -> Vec<u8> {
+    finish(family, plain(kind), NLM_F_DUMP, sequence)
+}
+
+fn plain(kind: u16) -> NetfilterMessageInner {
+    let [subsystem, message_type] = kind.to_be_bytes();
+    NetfilterMessageInner::Other {
+        subsys: NetfilterSubsystem::from(subsystem),
+        message_type,
+        attributes: Vec::new(),
+    }
 }
 
 /// The attributes that name an entry: original tuple and, if it is not the default, the zone.

@@ -1,7 +1,7 @@
 //! One netlink socket to netfilter, owned by one thread.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use netlink_sys::constants::NETLINK_NETFILTER;
@@ -79,6 +79,12 @@ impl SocketError {
 pub(crate) struct Socket {
     raw: Raw,
     sequence: u32,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
+    }
 }
 
 impl Socket {
@@ -165,6 +171,22 @@ impl Socket {
         buffer.get(..length).ok_or(SocketError::Cut(length))
     }
 
+    /// Joins a multicast group.
+    pub(crate) fn join(&self, group: u32) -> Result<(), SocketError> {
+        self.raw
+            .add_membership(group)
+            .map_err(SocketError::call("listen for events"))
+    }
+
+    /// The netlink port that the kernel gave this socket.
+    pub(crate) fn port(&self) -> Result<u32, SocketError> {
+        let mut address = SocketAddr::new(0, 0);
+        self.raw
+            .get_address(&mut address)
+            .map_err(SocketError::call("ask for a socket's port"))?;
+        Ok(address.port_number())
+    }
+
     /// Asks for room for the answers; returns the bytes granted, by the kernel's own accounting.
     pub(crate) fn widen_receive(&self, bytes: usize) -> usize {
         let fd = self.raw.as_fd();
@@ -225,10 +247,19 @@ pub(crate) enum End {
 }
 
 /// Whether a message ends the answer it belongs to; an error message is an error here.
+#[inline]
 pub(crate) fn end(message: &Message<'_>, operation: &'static str) -> Result<End, SocketError> {
     if message.flags & message::NLM_F_DUMP_INTR != 0 {
         return Err(SocketError::Interrupted);
     }
+    if message.kind >= message::NLMSG_MIN_TYPE {
+        return Ok(End::NotYet);
+    }
+    end_of(message, operation)
+}
+
+/// The same of a message that is netlink's own.
+fn end_of(message: &Message<'_>, operation: &'static str) -> Result<End, SocketError> {
     if let Some(errno) = message.done() {
         return if errno == 0 {
             Ok(End::Reached)

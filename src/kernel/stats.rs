@@ -1,6 +1,6 @@
 //! Counters that ctnetlink answers: `IPCTNL_MSG_CT_GET_STATS` and `_GET_STATS_CPU`.
 
-use super::attribute::{Attributes, stats, stats_cpu};
+use super::attribute::{Attributes, stats, stats_cpu, stats_expect};
 use super::message::{Message, NFGENMSG};
 use super::request;
 use super::socket::{Socket, SocketError};
@@ -53,6 +53,40 @@ pub(crate) fn cpu(socket: &mut Socket) -> Result<Vec<CpuStatistics>, SocketError
     )?;
     all.sort_unstable_by_key(|one| one.cpu);
     Ok(all)
+}
+
+/// What the kernel counted of expectations in one network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpectationStatistics {
+    /// Expectations that are there.
+    pub entries: u32,
+    /// Made since the namespace began; starts anew at 2^32.
+    pub created: u32,
+}
+
+/// Asks for the number of expectations.
+pub(crate) fn expectations(socket: &mut Socket) -> Result<ExpectationStatistics, SocketError> {
+    let sequence = socket.take_sequence(1);
+    let (mut created, mut deleted) = (0_u32, 0_u32);
+    socket.ask(
+        &request::stats_expect(sequence),
+        sequence,
+        true,
+        "count the expectations over ctnetlink",
+        |message| {
+            for (number, value) in values(message) {
+                match number {
+                    stats_expect::CREATE => created = created.wrapping_add(value),
+                    stats_expect::DELETE => deleted = deleted.wrapping_add(value),
+                    _ => {}
+                }
+            }
+        },
+    )?;
+    Ok(ExpectationStatistics {
+        entries: created.wrapping_sub(deleted),
+        created,
+    })
 }
 
 fn decode_cpu(message: &Message<'_>) -> CpuStatistics {

@@ -269,6 +269,8 @@ pub(super) struct Terms {
     sets: Box<[Arc<Addresses>]>,
     /// Nothing is known of one of the sets.
     unknown_set: bool,
+    /// The addresses are not those of the flows.
+    redacted: bool,
 }
 
 impl Terms {
@@ -291,11 +293,14 @@ impl Terms {
             prefixes,
             sets: sets.into_boxed_slice(),
             unknown_set,
+            redacted: context.header.redaction.is_some(),
         }
     }
 
     fn contains(&self, family: Family, address: &[u8; 16]) -> Truth {
-        if self.prefixes.contains(family, address)
+        if self.redacted {
+            Truth::Unknown
+        } else if self.prefixes.contains(family, address)
             || self.sets.iter().any(|set| set.contains(family, address))
         {
             Truth::True

@@ -305,6 +305,9 @@ fn why_address(
         }
         _ => {}
     }
+    if context.header.redaction.is_some() {
+        return "the snapshot does not have the real addresses".to_owned();
+    }
     let unknown = terms.iter().find_map(|term| match term {
         AddressTerm::Set(index) if context.set(*index).is_none() => Some(*index),
         _ => None,

@@ -1,10 +1,11 @@
 //! Budgets and run limits: rules are refused whole, never cut short.
 
+use crate::history::MOST_FLOWS;
 use crate::policy::{Action, Budget, DEFAULT_GRACE, Percent};
 
 use super::judge::Judge;
 use super::scan::{RuleTally, Tally};
-use super::{Refusal, RulePlan, action_word};
+use super::{Refusal, RulePlan};
 
 /// A share of a small table would refuse everything: this many entries are always within it.
 const FLOOR: u64 = 50;
@@ -17,6 +18,9 @@ const DEFAULT_ASSURED: Percent = Percent(500);
 
 /// Share of the table that an expire rule with a grace below the default may take.
 const DEFAULT_EXPIRE: Percent = Percent(5_000);
+
+/// What a rule does whose flows a change by hand leaves alone.
+const KEEP: &str = "keep";
 
 /// The timeout that no retransmission refreshes.
 const SYN_SENT: &str = "nf_conntrack_tcp_timeout_syn_sent";
@@ -50,6 +54,7 @@ pub(super) fn decide(
             let mut plan = rule_plan(&judged.rule.name, judged.action, tally);
             plan.accept_risk.clone_from(&judged.rule.accept_risk);
             plan.streams = judge.streams(index);
+            plan.waiting.clone_from(&judged.waiting);
             plan.rearms = matches!(judged.action, Action::Expire { .. })
                 .then(|| judge.governing(index).iter().all(|g| g.name() != SYN_SENT));
             plan.budget = own_limit(judged.action, judged.rule.budget, entries);
@@ -57,9 +62,17 @@ pub(super) fn decide(
                 at.saturating_sub(judge.header().uptime_ns)
                     .div_ceil(1_000_000_000)
             });
+            if judged.rule.only_claims {
+                KEEP.clone_into(&mut plan.action);
+                return plan;
+            }
             plan.refused = judged
                 .refused
                 .clone()
+                .or_else(|| {
+                    let limit = MOST_FLOWS as u64;
+                    tally.overfull.then_some(Refusal::TooManyFollowed { limit })
+                })
                 .or_else(|| over_budget(judged.action, judged.rule.budget, tally, entries));
             plan
         })
@@ -84,7 +97,11 @@ pub(super) fn decide(
 fn rule_plan(name: &str, action: Action, tally: &RuleTally) -> RulePlan {
     RulePlan {
         name: name.to_owned(),
-        action: action_word(action).to_owned(),
+        action: action.word().to_owned(),
+        sets: match action {
+            Action::Update(update) => Some(update.into()),
+            _ => None,
+        },
         grace: match action {
             Action::Expire { grace } => Some(grace.0),
             _ => None,
@@ -96,6 +113,8 @@ fn rule_plan(name: &str, action: Action, tally: &RuleTally) -> RulePlan {
         left: tally.left,
         unproven: tally.unproven,
         doubtful: tally.doubtful,
+        not_persisted: tally.not_persisted,
+        waiting: None,
         proof_in: None,
         refused: None,
         budget: None,
@@ -118,7 +137,7 @@ fn own_limit(action: Action, budget: Option<Budget>, entries: u64) -> Option<u64
         (Action::Expire { grace }, None) if grace < DEFAULT_GRACE => {
             limit(default(DEFAULT_EXPIRE), entries)
         }
-        (Action::Expire { .. }, None) => None,
+        (Action::Expire { .. } | Action::Update(_), None) => None,
     }
 }
 

@@ -3,14 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::action_word;
+use super::Refusal;
 use super::judge::{Judge, JudgedRule, Match};
 use super::rail::{Fate, Left};
 use crate::group::GroupKey;
 use crate::idle::Grade;
 use crate::matcher::{Truth, explain};
 use crate::observe::{Observe, ObserveError, Record};
-use crate::policy::Action;
+use crate::policy::{Action, Seconds};
+use crate::schedule::Waiting;
 
 /// `schema` of an explanation.
 const SCHEMA: &str = "conntidy.explain/1";
@@ -78,12 +79,19 @@ impl Judge<'_> {
         let mut outcome = None;
         let mut rules = Vec::with_capacity(self.rules.len());
         for judged in &self.rules {
-            let grade = Grade::needed(judged.action, &record.flow);
+            let grade = Grade::needed(judged.asks, &record.flow);
             let clauses = self.clauses(judged, record, grade);
             let matched = judged.matches(record);
-            let takes = matched == Match::Yes && is_over(table, judged, record)?;
-            let verdict = if !takes {
+            let persisted = judged.has_persisted(&record.flow);
+            let takes = matched == Match::Yes && persisted && is_over(table, judged, record)?;
+            let verdict = if matched == Match::Yes && !persisted {
+                not_persisted(judged, record)
+            } else if !takes {
                 why_not(matched).to_owned()
+            } else if let Some(waiting) = &judged.waiting {
+                format!("matches, but claims nothing: {}", waiting_text(waiting))
+            } else if let Some(Refusal::Broken { runs }) = &judged.refused {
+                format!("matches, but claims nothing: it went wrong in {runs} runs in a row")
             } else if judged.action == Action::Report {
                 "counts it".to_owned()
             } else if let Some(name) = &claimed_by {
@@ -99,7 +107,7 @@ impl Judge<'_> {
             };
             rules.push(RuleVerdict {
                 name: judged.rule.name.clone(),
-                action: action_word(judged.action).to_owned(),
+                action: judged.action.word().to_owned(),
                 truth: truth_word(match matched {
                     Match::Yes => Truth::True,
                     Match::Unproven | Match::Doubtful => Truth::Unknown,
@@ -209,6 +217,46 @@ fn is_over(
     Ok(flows > over.count)
 }
 
+fn not_persisted(judged: &JudgedRule<'_>, record: &Record<'_>) -> String {
+    let (so_far, wanted) = judged
+        .following
+        .as_ref()
+        .map_or((0, 0), |following| following.so_far(&record.flow));
+    format!(
+        "does not take it: it has matched for {} of {}",
+        Seconds(so_far / 1_000_000_000),
+        Seconds(wanted / 1_000_000_000)
+    )
+}
+
+/// Why a rule waits, in words.
+#[must_use]
+pub fn waiting_text(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::NotDue { due_in } => format!("due in {}", Seconds(*due_in)),
+        Waiting::NotPressed {
+            fill: Some(fill),
+            above,
+        } => format!(
+            "waits for the table to be more than {} % full; it is {} %",
+            hundredths((*above).into()),
+            hundredths(*fill)
+        ),
+        Waiting::NotPressed { fill: None, .. } => {
+            "waits for the table to be full, which has no limit or an unknown one".to_owned()
+        }
+        Waiting::BootGrace { ends_in, until } => {
+            format!("boot grace until {until}, for {}", Seconds(*ends_in))
+        }
+        Waiting::Boot => "no rule runs while the machine boots".to_owned(),
+    }
+}
+
+fn hundredths(share: u64) -> String {
+    let text = format!("{}.{:02}", share / 100, share % 100);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn why_not(matched: Match) -> &'static str {
     match matched {
         Match::Yes => "does not take it: its group is not over the count",
@@ -259,6 +307,7 @@ fn fate_text(judge: &Judge<'_>, action: Action, fate: Fate) -> String {
                 "shortens its remaining time to {grace}, unless a budget or limit refuses the rule"
             ),
             Action::Report => "counts it".to_owned(),
+            Action::Update(_) => "changes it".to_owned(),
         },
         Fate::Already => keep("it ends at least as soon anyway"),
         Fate::Left(left) => match left {

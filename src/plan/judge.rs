@@ -2,7 +2,10 @@
 //!
 //! Everything here is fixed before the dump starts and shared by its threads.
 
+use std::sync::Arc;
+
 use crate::flow::{Flow, Protocol, Status};
+use crate::history::{Followed, Identity, Sighting};
 use crate::idle::Grade;
 use crate::impact::{self, Impact, Surroundings};
 use crate::matcher::{Compiled, Context, Truth};
@@ -12,10 +15,11 @@ use crate::policy::{
     Action, AddressTerm, DEFAULT_GRACE, Members, Percent, Policy, Predicate, Rule, RunMode,
     Seconds, Set, Test,
 };
+use crate::schedule::Waiting;
 use crate::tunable::{self, Governing};
 
-use super::rail::{Fate, Left, belongs_to, delete_fate, expire_fate};
-use super::{Options, Refusal, TunableState, tunables};
+use super::rail::{Fate, Left, belongs_to, delete_fate, expire_fate, update_fate};
+use super::{Act, Options, Refusal, TunableState, tunables};
 
 /// What is true of a flow whichever rule claims it.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +41,63 @@ pub struct Verdict {
 pub(super) struct JudgedRule<'a> {
     pub(super) rule: &'a Rule,
     pub(super) compiled: Compiled,
-    /// What it does in this run; `report` where the whole run only reports.
+    /// Which of them are meant, where not all are.
+    narrowed: Option<Compiled>,
+    /// What it does in this run; `report` where it, or the whole run, only reports.
     pub(super) action: Action,
+    /// What it does at other times; how well idleness has to be proven goes by this.
+    pub(super) asks: Action,
+    /// Why it does not act in this run, and when that changes.
+    pub(super) waiting: Option<Waiting>,
+    /// It takes only what it has matched for long enough.
+    pub(super) following: Option<Following>,
     /// Refused whatever it matches.
     pub(super) refused: Option<Refusal>,
     /// A set is missing: nothing can be said of any flow.
-    blind: bool,
+    pub(super) blind: bool,
     idle_for: Option<Seconds>,
+}
+
+/// What a rule with `persisted` knows of earlier runs.
+pub(super) struct Following {
+    window_ns: u64,
+    now_ns: u64,
+    before: Option<Arc<Followed>>,
+}
+
+/// What earlier runs say of a flow that a rule with `persisted` matches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Followup {
+    /// What the next run shall know of it; nothing where it cannot be told from another flow.
+    pub(super) sighting: Option<Sighting>,
+    /// It has matched for long enough.
+    pub(super) persisted: bool,
+}
+
+impl Following {
+    pub(super) fn up(&self, flow: &Flow) -> Followup {
+        let Some(identity) = Identity::of(flow) else {
+            return Followup {
+                sighting: None,
+                persisted: false,
+            };
+        };
+        let since = self.before.as_ref().and_then(|b| b.since(&identity));
+        let since = since.filter(|&since_ns| since_ns < self.now_ns);
+        Followup {
+            persisted: since.is_some_and(|since_ns| self.now_ns - since_ns >= self.window_ns),
+            sighting: Some(Sighting {
+                identity,
+                since_ns: since.unwrap_or(self.now_ns),
+            }),
+        }
+    }
+
+    /// Nanoseconds for which a flow has matched, and for which it has to.
+    pub(super) fn so_far(&self, flow: &Flow) -> (u64, u64) {
+        let since_ns = self.up(flow).sighting.map_or(self.now_ns, |s| s.since_ns);
+        (self.now_ns - since_ns, self.window_ns)
+    }
 }
 
 /// A timeout that is also applied to entries that exist.
@@ -64,6 +118,7 @@ pub struct Judge<'a> {
     pub(super) existing: Vec<Existing<'a>>,
     protect: Vec<Compiled>,
     surroundings: Surroundings,
+    existing_waits: Option<Waiting>,
 }
 
 impl<'a> Judge<'a> {
@@ -79,7 +134,8 @@ impl<'a> Judge<'a> {
         let rules = policy
             .rules
             .iter()
-            .map(|rule| judged(rule, policy, members, &context, options))
+            .enumerate()
+            .map(|(index, rule)| judged(index, rule, policy, members, &context, options))
             .collect();
         let existing = existing(policy, header, options);
         let protect = policy
@@ -95,6 +151,7 @@ impl<'a> Judge<'a> {
             existing,
             protect,
             surroundings: Surroundings::new(header, policy.strict_filter),
+            existing_waits: options.schedule.existing().cloned(),
         }
     }
 
@@ -114,6 +171,16 @@ impl<'a> Judge<'a> {
     #[must_use]
     pub fn context(&self) -> &Context<'a> {
         &self.context
+    }
+
+    /// Whether what a rule changes can be put back, and so has to be kept.
+    #[must_use]
+    pub fn can_be_undone(&self, rule: usize) -> bool {
+        let by_hand = self
+            .rules
+            .get(rule)
+            .is_some_and(|judged| judged.rule.by_hand);
+        self.action(rule) == Action::Delete || by_hand
     }
 
     /// Rules and timeouts applied to existing entries together.
@@ -137,6 +204,32 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whether any rule, or timeout applied to existing entries, wants to see the table.
+    #[must_use]
+    pub fn needs_dump(&self, act: Act) -> bool {
+        let rules = self.rules.iter().any(|judged| !judged.rests());
+        let existing = !self.existing.is_empty();
+        match act {
+            Act::All => rules || existing,
+            Act::Rules => rules,
+            Act::Existing => existing,
+        }
+    }
+
+    /// Why a rule does not act in this run, by index as in [`Verdict::rule`].
+    #[must_use]
+    pub fn waiting(&self, rule: usize) -> Option<&Waiting> {
+        self.rules.get(rule)?.waiting.as_ref()
+    }
+
+    /// Whether a rule notes which flows it matches, by index as in [`Verdict::rule`].
+    #[must_use]
+    pub fn follows(&self, rule: usize) -> bool {
+        self.rules
+            .get(rule)
+            .is_some_and(|judged| judged.following.is_some() && !judged.rests() && !judged.blind)
+    }
+
     /// Whether a rule may act while the dump runs: nothing learnt later can refuse it (POLICY 4.6).
     #[must_use]
     pub fn streams(&self, rule: usize) -> bool {
@@ -149,12 +242,16 @@ impl<'a> Judge<'a> {
                 let run_limit = match judged.action {
                     Action::Delete => limits.delete,
                     Action::Expire { .. } => limits.expire,
-                    Action::Report => return false,
+                    // Its changes go by what a flow is when they are made.
+                    Action::Update(_) | Action::Report => return false,
                 };
                 unlimited
                     && run_limit == Percent::ALL
                     && judged.rule.over.is_none()
+                    && judged.rule.persisted.is_none()
+                    && !judged.rule.only_claims
                     && judged.refused.is_none()
+                    && !judged.rests()
             }
             // Budgets and limits do not concern it, and its refusals are known beforehand.
             None => self
@@ -235,13 +332,22 @@ impl<'a> Judge<'a> {
         self.context.evidence.covered_at(flow, rule.idle_for?)
     }
 
-    /// Whether a rule would still change a flow, as it is now.
+    /// Whether a rule would still change a flow, as it is now. How large its group is now is not asked.
     #[must_use]
     pub fn still_selects(&self, rule: u16, record: &Record<'_>) -> bool {
         let facts = self.facts(record);
-        match self.rules.get(usize::from(rule)) {
+        let index = usize::from(rule);
+        match self.rules.get(index) {
             Some(judged) => {
-                judged.matches(record) == Match::Yes
+                let takes = |judged: &JudgedRule<'_>| {
+                    judged.matches(record) == Match::Yes && judged.has_persisted(&record.flow)
+                };
+                let claims = |judged: &JudgedRule<'_>| {
+                    judged.claims() && judged.rule.over.is_none() && takes(judged)
+                };
+                takes(judged)
+                    && judged.means(record) == Match::Yes
+                    && !self.rules[..index].iter().any(claims)
                     && judged.fate(facts, &record.flow) == Fate::Select
             }
             None => {
@@ -259,12 +365,7 @@ impl<'a> Judge<'a> {
     pub fn streamed_timers(&self) -> Vec<(Governing, u32)> {
         (0..self.rules.len())
             .filter(|&rule| self.streams(rule))
-            .filter_map(|rule| match self.action(rule) {
-                Action::Expire { grace } => {
-                    Some((rule, u32::try_from(grace.0).unwrap_or(u32::MAX)))
-                }
-                _ => None,
-            })
+            .filter_map(|rule| Some((rule, self.action(rule).timer()?)))
             .flat_map(|(rule, seconds)| {
                 let governing = self.governing(rule);
                 governing.into_iter().map(move |timeout| (timeout, seconds))
@@ -320,6 +421,13 @@ impl<'a> Judge<'a> {
             })
             .map(|found| format!("{}: {}", found.key, found.message))
             .collect();
+        if let Some(Waiting::BootGrace { until, .. }) = &self.existing_waits
+            && !self.policy.apply_to_existing.is_empty()
+        {
+            doubts.push(format!(
+                "timeouts are not applied to existing entries: boot grace until {until}"
+            ));
+        }
         if !self.header.conntrack {
             doubts.push(
                 "nf_conntrack is not loaded: there is no table, and tunables wait for it"
@@ -349,12 +457,27 @@ impl JudgedRule<'_> {
     /// Whether it counts flows that another rule has claimed: a report counts all that match, and
     /// so does a group.
     pub(super) fn looks_on(&self) -> bool {
-        self.rule.over.is_some() || self.action == Action::Report
+        let looks_on =
+            self.rule.over.is_some() || self.following.is_some() || self.action == Action::Report;
+        looks_on && !self.rests()
+    }
+
+    /// It waits, and does not even count meanwhile.
+    pub(super) fn rests(&self) -> bool {
+        self.waiting
+            .as_ref()
+            .is_some_and(|waiting| !waiting.counts())
+    }
+
+    /// Whether a flow that it matches has matched for long enough.
+    pub(super) fn has_persisted(&self, flow: &Flow) -> bool {
+        // Without its set it keeps all that it might take.
+        self.blind || self.following.as_ref().is_none_or(|f| f.up(flow).persisted)
     }
 
     /// Whether a rule takes the flow, before groups are counted.
     pub(super) fn matches(&self, record: &Record<'_>) -> Match {
-        let grade = Grade::needed(self.action, &record.flow);
+        let grade = Grade::needed(self.asks, &record.flow);
         if self.blind {
             // Nothing is known of its set, so nobody else may take what it might take.
             let truth = self.compiled.eval(&record.flow, &record.extra, grade);
@@ -364,15 +487,28 @@ impl JudgedRule<'_> {
                 Match::Yes
             };
         }
-        match self.compiled.eval(&record.flow, &record.extra, grade) {
+        self.ask(&self.compiled, grade, record)
+    }
+
+    /// Whether a flow that it matches is meant.
+    pub(super) fn means(&self, record: &Record<'_>) -> Match {
+        match &self.narrowed {
+            None => Match::Yes,
+            Some(narrowed) => {
+                let grade = Grade::needed(self.asks, &record.flow);
+                self.ask(narrowed, grade, record)
+            }
+        }
+    }
+
+    fn ask(&self, compiled: &Compiled, grade: Grade, record: &Record<'_>) -> Match {
+        let eval = |grade| compiled.eval(&record.flow, &record.extra, grade);
+        match eval(grade) {
             Truth::True => Match::Yes,
             Truth::Unknown
                 if self.idle_for.is_some()
                     && grade == Grade::Proven
-                    && self
-                        .compiled
-                        .eval(&record.flow, &record.extra, Grade::Presumed)
-                        == Truth::True =>
+                    && eval(Grade::Presumed) == Truth::True =>
             {
                 Match::Unproven
             }
@@ -381,20 +517,38 @@ impl JudgedRule<'_> {
         }
     }
 
+    /// Whether it takes what it matches from the rules after it.
+    pub(super) fn claims(&self) -> bool {
+        !self.rests() && self.action != Action::Report
+    }
+
     /// What happens to a flow that a rule claims.
     pub(super) fn fate(&self, facts: Facts, flow: &Flow) -> Fate {
+        self.fate_under(self.action, facts, flow)
+    }
+
+    /// The same where the rule does this.
+    pub(super) fn fate_under(&self, action: Action, facts: Facts, flow: &Flow) -> Fate {
+        if self.rule.only_claims {
+            return Fate::Already;
+        }
         if let Some(left) = facts.kept {
             return Fate::Left(left);
         }
         if facts.host && !self.rule.include_host {
             return Fate::Left(Left::Host);
         }
-        match self.action {
+        match action {
             Action::Expire { grace } => {
                 let accepted = self.rule.accept_risk.is_some();
                 expire_fate(flow, grace.0, accepted || grace >= DEFAULT_GRACE)
             }
-            Action::Delete => delete_fate(flow, self.rule.allow_assured, self.idle_for.is_some()),
+            Action::Delete => delete_fate(
+                flow,
+                self.rule.allow_assured,
+                self.rule.allow_half_closed || self.idle_for.is_some(),
+            ),
+            Action::Update(update) => update_fate(flow, update),
             // A report claims nothing, so nobody asks.
             Action::Report => Fate::Already,
         }
@@ -413,31 +567,48 @@ pub(super) enum Match {
 }
 
 fn judged<'a>(
+    index: usize,
     rule: &'a Rule,
     policy: &Policy,
     members: &[Members],
     context: &Context<'_>,
     options: &Options,
 ) -> JudgedRule<'a> {
-    let missing = missing_set(&rule.predicate, &policy.sets, members);
+    let waiting = options.schedule.waiting(index).cloned();
+    let rests = waiting.as_ref().is_some_and(|waiting| !waiting.counts());
+    let missing = |predicate| missing_set(predicate, &policy.sets, members);
+    let missing = missing(&rule.predicate).or_else(|| missing(&rule.narrowed));
     let blind = missing.is_some();
-    let held = options
-        .holds
-        .iter()
-        .find(|(name, _)| *name == rule.name)
+    // What holds a rule of the policy does not hold who asks for its flows by hand.
+    let held = (options.holds.iter())
+        .find(|(name, _)| *name == rule.name && !rule.by_hand)
         .map(|(_, run)| Refusal::OnHold { run: run.clone() });
-    let idle_for = rule.predicate.tests.iter().find_map(|test| match test {
-        Test::IdleFor(seconds) => Some(*seconds),
-        _ => None,
+    let broken = (options.schedule.broken(index))
+        .filter(|_| !rule.by_hand)
+        .map(|runs| Refusal::Broken { runs });
+    let now_ns = context.header.uptime_ns;
+    let following = rule.persisted.map(|Seconds(window)| Following {
+        window_ns: window.saturating_mul(1_000_000_000),
+        now_ns,
+        before: options.persisted.of(policy, rule, now_ns),
     });
+    let idle_for = (rule.predicate.idle_for()).or_else(|| rule.narrowed.idle_for());
     JudgedRule {
         rule,
         compiled: Compiled::new(&rule.predicate, context, rule.ignore_ct_timeout),
+        narrowed: (rule.narrowed != Predicate::default())
+            .then(|| Compiled::new(&rule.narrowed, context, rule.ignore_ct_timeout)),
         action: match policy.mode {
+            RunMode::Act if waiting.is_none() && broken.is_none() => rule.action,
+            _ => Action::Report,
+        },
+        asks: match policy.mode {
             RunMode::Act => rule.action,
             RunMode::Report => Action::Report,
         },
-        refused: missing.or(held),
+        refused: (missing.or(held).or(broken)).filter(|_| !rests && !rule.only_claims),
+        waiting,
+        following,
         blind,
         idle_for,
     }
@@ -480,15 +651,17 @@ fn existing<'a>(policy: &'a Policy, header: &Header, options: &Options) -> Vec<E
     if policy.mode == RunMode::Report {
         return Vec::new();
     }
-    let steps = tunables(policy, header, options.resize);
+    let steps = tunables(policy, header, options);
     policy
         .apply_to_existing
         .iter()
         .filter_map(|wish| {
             let step = steps.iter().find(|step| step.name == wish.name)?;
             // Only what is, or is about to be, in force may shorten anything.
-            if !matches!(step.state, TunableState::InSync | TunableState::Change) {
-                return None;
+            match (&step.state, options.schedule.existing()) {
+                (TunableState::InSync | TunableState::Change, None)
+                | (TunableState::Change, Some(Waiting::NotDue { .. })) => {}
+                _ => return None,
             }
             let seconds = step.after?;
             let refused =

@@ -4,26 +4,38 @@
 //! entries: the same inputs give the same bytes. It is the document of `plan -o json`.
 
 mod budget;
+mod drift;
 mod explain;
 mod judge;
+mod policy_drift;
 mod rail;
 mod sample;
+mod saved;
 mod scan;
+mod taken;
 mod tunable;
+
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use budget::limit;
-pub use explain::{ClauseText, Explanation, RuleVerdict};
+pub use drift::{Corrected, Drift};
+pub use explain::{ClauseText, Explanation, RuleVerdict, waiting_text};
 pub use judge::{Facts, Judge, Verdict};
+pub use policy_drift::{Does, PolicyDrift};
 pub use rail::{Fate, Left};
+pub use saved::{Planned, SAVED_SCHEMA, Saved, Stale};
 pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
+pub use taken::Taken;
 pub use tunable::{Kept, Resize, TunableState, TunableStep, may_write, tunables};
 
+use crate::history::Persisted;
 use crate::impact::Impact;
 use crate::observe::{Dumped, Header, Observe, ObserveError, Tell, Told, Visit};
-use crate::policy::{Action, Members, Policy, RunMode, SetSource};
+use crate::policy::{Members, Policy, RunMode, SetSource, Sets};
+use crate::schedule::{Rounds, Schedule, Waiting, When};
 
 /// `schema` of a plan document.
 pub const SCHEMA: &str = "conntidy.plan/1";
@@ -81,11 +93,15 @@ pub struct Table {
 pub struct RulePlan {
     /// Its name; for a timeout that is applied to existing entries, the sysctl's.
     pub name: String,
-    /// `delete`, `expire` or `report`.
+    /// `delete`, `expire`, `update` or `report`; `keep` where a change by hand leaves to a rule what it
+    /// would take.
     pub action: String,
     /// For `expire`, seconds left to flows that stay silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
+    /// For `update`, what it sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<Sets>,
     /// For `expire`, whether every living flow's next packet puts its timer back: `SYN_SENT` entries
     /// are not refreshed by retransmitted SYNs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +118,12 @@ pub struct RulePlan {
     pub unproven: u64,
     /// Flows that it may match, but that do not tell; not claimed.
     pub doubtful: u64,
+    /// Flows that match, but have not done so for as long as `persisted` asks; not claimed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_persisted: u64,
+    /// Why it does not act in this run, and when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// When the history will cover this rule's idle window: seconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof_in: Option<u64>,
@@ -216,6 +238,16 @@ pub enum Refusal {
     CtTimeout,
     /// Its timeout could not be brought into force.
     NotInForce,
+    /// It matches more flows than can be followed for `persisted`.
+    TooManyFollowed {
+        /// Most flows, all rules together.
+        limit: u64,
+    },
+    /// It was refused or failed in so many runs in a row; it only counts until it is released.
+    Broken {
+        /// How many runs.
+        runs: u32,
+    },
     /// `undo` put back what it did, and nobody released it since.
     OnHold {
         /// The run that was undone.
@@ -241,6 +273,9 @@ pub struct Summary {
     pub expire: u64,
     /// Flows that would be deleted.
     pub delete: u64,
+    /// Flows that would be changed otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub update: u64,
     /// Flows kept by protect rules and as the caller's session.
     pub protected: u64,
     /// Rules refused.
@@ -253,7 +288,7 @@ impl Summary {
     /// Whether anything would be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.change == 0 && self.expire == 0 && self.delete == 0
+        self.change == 0 && self.expire == 0 && self.delete == 0 && self.update == 0
     }
 }
 
@@ -262,8 +297,28 @@ impl Summary {
 pub struct Options {
     /// Whether the hash may be resized now.
     pub resize: Resize,
+    /// Whether the run puts back the tunables that it writes unless somebody confirms them: then it
+    /// may try values again that nobody confirmed before.
+    pub confirm: bool,
     /// Rules on hold, with the run that was undone.
     pub holds: Vec<(String, String)>,
+    /// Which rules run.
+    pub schedule: Schedule,
+    /// What earlier runs saw of flows that rules with `persisted` match.
+    pub persisted: Persisted,
+}
+
+impl Options {
+    /// For a table of which no earlier run is known, as that of a snapshot.
+    #[must_use]
+    pub fn timeless(policy: &Policy, header: &Header) -> Self {
+        let mut rounds = Rounds::default();
+        rounds.see(policy, header);
+        Self {
+            schedule: rounds.schedule(policy, header, When::Timeless),
+            ..Self::default()
+        }
+    }
 }
 
 /// Why there is no plan.
@@ -285,30 +340,38 @@ pub enum PlanError {
 /// A dump during which the hash was resized is repeated at most this often.
 pub const DUMP_TRIES: u32 = 3;
 
-/// The members of a policy's sets for one observation: those that the policy itself lists, files and
-/// own addresses as a snapshot recorded them, else as they were read and observed.
+/// The members of a policy's sets for one observation: those that the policy itself lists, others as
+/// a snapshot recorded them, else as they were read. Own and lost addresses follow from what was
+/// observed.
 #[must_use]
 pub fn members(policy: &Policy, read: &[Members], header: &Header) -> Vec<Members> {
-    let local = || match &header.addresses {
-        Some(addresses) => Members {
-            prefixes: addresses.iter().copied().map(Into::into).collect(),
-            error: None,
-        },
-        None => Members::unreadable("this host's own addresses could not be read"),
-    };
     let as_read = policy.sets.iter().zip(read);
     as_read
         .map(
             |(set, read)| match (&set.source, header.sets.get(&set.name)) {
-                (SetSource::Addresses(_), _) | (SetSource::File(_), None) => read.clone(),
+                (SetSource::Local, None) => own_addresses(header, <[IpAddr]>::to_vec),
+                (SetSource::Lost { settle }, _) => own_addresses(header, |present| {
+                    header.history.lost(present, header.uptime_ns, *settle)
+                }),
+                (SetSource::Addresses(_), _) | (_, None) => read.clone(),
                 (_, Some(prefixes)) => Members {
                     prefixes: prefixes.clone(),
                     error: None,
                 },
-                (SetSource::Local, None) => local(),
             },
         )
         .collect()
+}
+
+/// Members that follow from this host's own addresses.
+fn own_addresses(header: &Header, members: impl FnOnce(&[IpAddr]) -> Vec<IpAddr>) -> Members {
+    match &header.addresses {
+        Some(addresses) => Members {
+            prefixes: members(addresses).into_iter().map(Into::into).collect(),
+            error: None,
+        },
+        None => Members::unreadable("this host's own addresses could not be read"),
+    }
 }
 
 /// Plans against a source, in one dump (two in parallel where the source can split it).
@@ -323,21 +386,62 @@ pub fn plan(
     options: &Options,
     tell: &Tell<'_>,
 ) -> Result<Plan, PlanError> {
-    if !judge.header().conntrack {
+    let (tally, dumped) = count_all(observe, judge, tell)?;
+    Ok(build(judge, options, &tally, dumped))
+}
+
+/// The same, with what applying it would change.
+///
+/// # Errors
+/// Where nothing can be seen, or the table does not settle.
+pub fn save(
+    observe: &dyn Observe,
+    judge: &Judge<'_>,
+    options: &Options,
+    tell: &Tell<'_>,
+) -> Result<Saved, PlanError> {
+    let (tally, dumped, selected) = scan_all(observe, judge, tell, scan::Keep::default)?;
+    let plan = build(judge, options, &tally, dumped);
+    Ok(Saved::new(judge, plan, &selected))
+}
+
+/// Counts what every rule would do, in one dump; in none where nothing wants to see the table.
+///
+/// # Errors
+/// Where nothing can be seen, or the table does not settle.
+pub fn count_all(
+    observe: &dyn Observe,
+    judge: &Judge<'_>,
+    tell: &Tell<'_>,
+) -> Result<(Tally, Dumped), PlanError> {
+    let (tally, dumped, _) = scan_all(observe, judge, tell, || scan::Count)?;
+    Ok((tally, dumped))
+}
+
+fn scan_all<S: Sink + Into<Vec<Selected>>>(
+    observe: &dyn Observe,
+    judge: &Judge<'_>,
+    tell: &Tell<'_>,
+    sink: impl Fn() -> S,
+) -> Result<(Tally, Dumped, Vec<Selected>), PlanError> {
+    if !judge.header().conntrack || !judge.needs_dump(Act::All) {
         let nothing = Tally::new(judge, Act::All);
-        return Ok(build(judge, options, &nothing, Dumped::default()));
+        return Ok((nothing, Dumped::default(), Vec::new()));
     }
     for _ in 0..DUMP_TRIES {
-        let mut first = Told::new(Scan::new(judge, Act::All, scan::Count), tell);
-        let mut second = Told::new(Scan::new(judge, Act::All, scan::Count), tell);
+        let mut first = Told::new(Scan::new(judge, Act::All, sink()), tell);
+        let mut second = Told::new(Scan::new(judge, Act::All, sink()), tell);
         let dumped = observe.dump(&mut [&mut first as &mut dyn Visit, &mut second])?;
         if dumped.resized {
             continue;
         }
-        let (mut tally, _) = first.into_inner().into_parts();
-        tally.merge(second.into_inner().into_parts().0);
-        tally.resolve(judge);
-        return Ok(build(judge, options, &tally, dumped));
+        let (mut tally, first) = first.into_inner().into_parts();
+        let (rest, second) = second.into_inner().into_parts();
+        tally.merge(rest);
+        let mut selected: Vec<Selected> = first.into();
+        selected.extend(second.into());
+        selected.extend(tally.resolve(judge));
+        return Ok((tally, dumped, selected));
     }
     Err(PlanError::Unsettled { tries: DUMP_TRIES })
 }
@@ -347,8 +451,13 @@ pub fn plan(
 pub fn build(judge: &Judge<'_>, options: &Options, tally: &Tally, dumped: Dumped) -> Plan {
     let header = judge.header();
     let policy = judge.policy();
-    let sysctl = tunables(policy, header, options.resize);
-    let (existing, rules) = budget::decide(judge, tally, dumped.entries);
+    let sysctl = tunables(policy, header, options);
+    let (mut existing, mut rules) = budget::decide(judge, tally, dumped.entries);
+    if !header.conntrack {
+        // Where there is no table, no rail has anything to refuse.
+        let all = existing.iter_mut().chain(&mut rules);
+        all.for_each(|rule| rule.refused = None);
+    }
     let protected: Vec<Protected> = policy
         .protect
         .iter()
@@ -418,6 +527,7 @@ fn summarize(
         },
         expire: sum("expire"),
         delete: sum("delete"),
+        update: sum("update"),
         protected: existing
             .iter()
             .chain(rules)
@@ -433,6 +543,11 @@ fn summarize(
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn count<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |n, _| n + 1)
 }
@@ -446,16 +561,6 @@ fn doubts(judge: &Judge<'_>, dumped: Dumped) -> Vec<String> {
         ));
     }
     doubts
-}
-
-/// The word for an action in documents.
-#[must_use]
-pub fn action_word(action: Action) -> &'static str {
-    match action {
-        Action::Expire { .. } => "expire",
-        Action::Delete => "delete",
-        Action::Report => "report",
-    }
 }
 
 /// Nanoseconds since 1970 as RFC 3339 in UTC, to the second.

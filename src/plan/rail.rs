@@ -2,6 +2,7 @@
 
 use crate::flow::{Flow, Present, Protocol, Status, protocol::tcp};
 use crate::observe::Connection;
+use crate::policy::Update;
 
 /// Why a claimed flow is left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,29 @@ pub(super) fn expire_fate(flow: &Flow, grace: u64, short_is_fine: bool) -> Fate 
     Fate::Select
 }
 
+/// What `update` does with a flow.
+pub(super) fn update_fate(flow: &Flow, update: Update) -> Fate {
+    let Some(status) = flow.status() else {
+        return Fate::Left(Left::Unknown);
+    };
+    // The kernel refuses to set a fixed timer, and without an id nothing tells which entry it is.
+    if update.timeout.is_some() && status.contains(Status::FIXED_TIMEOUT) {
+        return Fate::Left(Left::FixedTimeout);
+    }
+    if flow.id().is_none() {
+        return Fate::Left(Left::Unknown);
+    }
+    let is_so = update.timeout.is_none()
+        && update.labels.is_none()
+        && update
+            .mark
+            .is_none_or(|(value, mask)| flow.mark & mask == value)
+        && status.contains(update.status);
+    if is_so { Fate::Already } else { Fate::Select }
+}
+
 /// What `delete` does with a flow.
-pub(super) fn delete_fate(flow: &Flow, allow_assured: bool, asks_for_idleness: bool) -> Fate {
+pub(super) fn delete_fate(flow: &Flow, allow_assured: bool, allow_half_closed: bool) -> Fate {
     let (Some(status), Some(_)) = (flow.status(), flow.id()) else {
         return Fate::Left(Left::Unknown);
     };
@@ -78,7 +100,7 @@ pub(super) fn delete_fate(flow: &Flow, allow_assured: bool, asks_for_idleness: b
             flow.state(),
             None | Some(tcp::CLOSE_WAIT | tcp::FIN_WAIT | tcp::LAST_ACK)
         );
-    if half_closed && !asks_for_idleness {
+    if half_closed && !allow_half_closed {
         return Fate::Left(Left::HalfClosed);
     }
     Fate::Select

@@ -5,6 +5,7 @@
 
 use crate::flow::{Flow, FlowKey, Status};
 use crate::group::Groups;
+use crate::history::{MOST_FLOWS, Sighting};
 use crate::impact::Impact;
 use crate::observe::{Record, Visit};
 use crate::policy::Action;
@@ -58,9 +59,9 @@ pub trait Sink: Send {
     /// Nothing can refuse this change any more: it may be made now.
     fn now(&mut self, rule: u16, record: &Record<'_>);
 
-    /// The change may still be refused: where it may be a delete, its undo record is kept and the
-    /// place returned.
-    fn later(&mut self, may_delete: bool, record: &Record<'_>) -> Step;
+    /// The change may still be refused: where it may be one that can be undone, its undo record is
+    /// kept and the place returned.
+    fn later(&mut self, may_be_undone: bool, record: &Record<'_>) -> Step;
 
     /// The change may still be refused, and its claim is settled: keep it.
     fn keep(&mut self, selected: Selected);
@@ -81,6 +82,38 @@ impl Sink for Count {
     }
 
     fn keep(&mut self, _: Selected) {}
+}
+
+impl From<Count> for Vec<Selected> {
+    fn from(_: Count) -> Self {
+        Self::new()
+    }
+}
+
+/// Keeps what is selected, for a plan that is saved.
+#[derive(Default)]
+pub(super) struct Keep(Vec<Selected>);
+
+impl Sink for Keep {
+    fn streams(&self) -> bool {
+        false
+    }
+
+    fn now(&mut self, _: u16, _: &Record<'_>) {}
+
+    fn later(&mut self, _: bool, _: &Record<'_>) -> Step {
+        Step::default()
+    }
+
+    fn keep(&mut self, selected: Selected) {
+        self.0.push(selected);
+    }
+}
+
+impl From<Keep> for Vec<Selected> {
+    fn from(Keep(selected): Keep) -> Self {
+        selected
+    }
 }
 
 /// Which of the two kinds of work a pass does.
@@ -124,6 +157,15 @@ pub struct RuleTally {
     pub doubtful: u64,
     /// When the last unproven one that can be proven idle will be, nanoseconds since boot.
     pub proof_at: Option<u64>,
+    /// Flows that match, but have not done so for long enough.
+    pub not_persisted: u64,
+    /// It matches more flows than can be followed.
+    pub overfull: bool,
+    /// What the next run shall know of the flows that match; only of rules with `persisted`.
+    pub sightings: Vec<Sighting>,
+    /// Which of those it deletes unless it is refused, in order: the next flow of such an entry's
+    /// tuple is another one, though the kernel may well give it the same id.
+    pub taken: Vec<u32>,
     /// Flows a rail leaves alone.
     pub left: LeftCounts,
     /// What deletes would meet.
@@ -143,6 +185,8 @@ pub struct Tally {
     pub protected: Vec<u64>,
     groups: Vec<Option<Groups>>,
     pending: Vec<Selected>,
+    /// Sightings of all rules together.
+    followed: usize,
 }
 
 impl Tally {
@@ -160,6 +204,7 @@ impl Tally {
                 .map(|judged| judged.rule.over.map(Groups::new))
                 .collect(),
             pending: Vec::new(),
+            followed: 0,
         }
     }
 
@@ -172,6 +217,15 @@ impl Tally {
             mine.already += theirs.already;
             mine.unproven += theirs.unproven;
             mine.doubtful += theirs.doubtful;
+            mine.not_persisted += theirs.not_persisted;
+            mine.overfull |= theirs.overfull;
+            let before = u32::try_from(mine.sightings.len()).unwrap_or(u32::MAX);
+            let taken = theirs
+                .taken
+                .iter()
+                .map(|index| index.saturating_add(before));
+            mine.taken.extend(taken);
+            mine.sightings.extend(theirs.sightings);
             mine.proof_at = mine.proof_at.max(theirs.proof_at);
             mine.left.add(theirs.left);
             mine.impact.add(theirs.impact);
@@ -214,8 +268,49 @@ impl Tally {
         self.act.concerns(usize::from(rule), self.policy_rules)
     }
 
+    /// Notes a flow for the next run. Past what can be followed, the rule follows none.
+    fn follow(&mut self, rule: usize, sighting: Sighting) {
+        let tally = &mut self.rules[rule];
+        if tally.overfull {
+            return;
+        }
+        if self.followed == MOST_FLOWS {
+            self.overfill(rule);
+            return;
+        }
+        self.followed += 1;
+        tally.sightings.push(sighting);
+    }
+
+    /// The flow noted last is deleted unless the rule is refused.
+    fn take_followed(&mut self, rule: usize, action: Action) {
+        let tally = &mut self.rules[rule];
+        if action == Action::Delete
+            && let Some(last) = tally.sightings.len().checked_sub(1)
+            && let Ok(last) = u32::try_from(last)
+        {
+            tally.taken.push(last);
+        }
+    }
+
+    fn overfill(&mut self, rule: usize) {
+        let tally = &mut self.rules[rule];
+        tally.overfull = true;
+        self.followed = self.followed.saturating_sub(tally.sightings.len());
+        tally.sightings = Vec::new();
+        tally.taken = Vec::new();
+    }
+
     /// Settles the flows whose claim waited for the size of a group; gives back those to change.
     pub fn resolve(&mut self, judge: &Judge<'_>) -> Vec<Selected> {
+        self.followed = 0;
+        for rule in 0..self.rules.len() {
+            let followed = self.rules[rule].sightings.len();
+            self.followed += followed;
+            if self.followed > MOST_FLOWS || self.rules[rule].overfull {
+                self.overfill(rule);
+            }
+        }
         for (index, judged) in judge.rules.iter().enumerate() {
             if let (Action::Report, Some(groups)) = (judged.action, &self.groups[index]) {
                 self.rules[index].matched = groups.flows_over();
@@ -333,6 +428,34 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
         (self.tally, self.sink)
     }
 
+    /// Whether a rule may take a flow that it matches, by how long it has matched; what the next
+    /// run has to know of it is noted.
+    fn follow(
+        &mut self,
+        index: usize,
+        judged: &JudgedRule<'_>,
+        flow: &Flow,
+        is_claimed: bool,
+    ) -> bool {
+        let Some(following) = &judged.following else {
+            return true;
+        };
+        // Without its set the rule keeps all that it might take, and learns nothing.
+        if !self.judge.follows(index) {
+            return true;
+        }
+        let followup = following.up(flow);
+        if let Some(sighting) = followup.sighting
+            && self.tally.act != Act::Existing
+        {
+            self.tally.follow(index, sighting);
+        }
+        if !followup.persisted && !is_claimed {
+            self.tally.rules[index].not_persisted += 1;
+        }
+        followup.persisted
+    }
+
     fn settle(&mut self, verdict: Verdict, record: &Record<'_>) {
         if !self.tally.concerns(verdict.rule) {
             return;
@@ -352,8 +475,8 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
         if self.streams[index] {
             self.sink.now(verdict.rule, record);
         } else {
-            let deletes = self.judge.action(index) == Action::Delete;
-            let step = self.sink.later(deletes, record);
+            let is_kept = self.judge.can_be_undone(index);
+            let step = self.sink.later(is_kept, record);
             self.sink
                 .keep(self.selected(verdict, record, NO_GROUP, step));
         }
@@ -393,13 +516,31 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
         let mut undo = None;
         let may_delete = self.tally.act != Act::Existing;
         for (index, judged) in judge.rules.iter().enumerate() {
+            if judged.rests() {
+                continue;
+            }
             if claim.is_some() && !judged.looks_on() {
                 if self.looks_on {
                     continue;
                 }
                 break;
             }
-            match judged.matches(record) {
+            let mut found = judged.matches(record);
+            let mut group = NO_GROUP;
+            if found == Match::Yes {
+                if !self.follow(index, judged, &record.flow, claim.is_some()) {
+                    continue;
+                }
+                if let Some(groups) = &mut self.tally.groups[index] {
+                    // Where the flow does not tell what its group is, it is in none.
+                    let Some(number) = groups.count(&record.flow) else {
+                        continue;
+                    };
+                    group = number;
+                }
+                found = judged.means(record);
+            }
+            match found {
                 Match::No => {}
                 Match::Doubtful => {
                     if claim.is_none() {
@@ -414,14 +555,6 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                     }
                 }
                 Match::Yes => {
-                    let group = match &mut self.tally.groups[index] {
-                        Some(groups) => match groups.count(&record.flow) {
-                            Some(group) => group,
-                            // The flow does not tell what its group is.
-                            None => continue,
-                        },
-                        None => NO_GROUP,
-                    };
                     if judged.action == Action::Report {
                         if group == NO_GROUP {
                             self.tally.rules[index].matched += 1;
@@ -436,6 +569,9 @@ impl<S: Sink> Visit for Scan<'_, '_, S> {
                         continue;
                     };
                     let fate = judged.fate(facts, &record.flow);
+                    if fate == Fate::Select && judged.following.is_some() {
+                        self.tally.take_followed(index, judged.action);
+                    }
                     let verdict = Verdict { rule, fate };
                     if group == NO_GROUP {
                         claim = Some(verdict);

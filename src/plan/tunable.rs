@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Options;
+use super::drift::{Drift, drift, may_write_again};
 use crate::observe::{Header, Reading};
 use crate::policy::{Goal, Mode, Policy, Scaled, Want};
 use crate::tunable::{self, BUCKET_STEP, BYTES_PER_BUCKET, BYTES_PER_ENTRY, Scope};
@@ -45,6 +47,9 @@ pub struct TunableStep {
     /// Memory that the change may cost at most, bytes; negative when it gives some back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<i64>,
+    /// What an earlier run wrote, where somebody has changed that since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// Where the policy says so.
     pub path: String,
 }
@@ -67,6 +72,8 @@ pub enum TunableState {
     InitialNamespace,
     /// A rail forbids the value.
     Refused,
+    /// Another writer changes it back again and again; not written any more.
+    Contested,
     /// Could not be read.
     Unreadable,
     /// May not be written by the caller.
@@ -83,7 +90,7 @@ impl TunableState {
 
 /// Plans every goal of a policy, in its order.
 #[must_use]
-pub fn tunables(policy: &Policy, header: &Header, resize: Resize) -> Vec<TunableStep> {
+pub fn tunables(policy: &Policy, header: &Header, options: &Options) -> Vec<TunableStep> {
     let mut steps: Vec<TunableStep> = Vec::with_capacity(policy.goals.len());
     for goal in &policy.goals {
         let max = steps
@@ -91,12 +98,12 @@ pub fn tunables(policy: &Policy, header: &Header, resize: Resize) -> Vec<Tunable
             .find(|step| step.name == "nf_conntrack_max")
             .and_then(|step| step.after)
             .or_else(|| header.number("nf_conntrack_max"));
-        steps.push(step(goal, header, max, resize));
+        steps.push(step(goal, header, max, options));
     }
     steps
 }
 
-fn step(goal: &Goal, header: &Header, max: Option<u64>, resize: Resize) -> TunableStep {
+fn step(goal: &Goal, header: &Header, max: Option<u64>, options: &Options) -> TunableStep {
     let reading = header.tunables.get(&goal.name);
     let before = reading.and_then(|reading| reading.value.clone());
     let current = header.number(&goal.name);
@@ -107,7 +114,7 @@ fn step(goal: &Goal, header: &Header, max: Option<u64>, resize: Resize) -> Tunab
         Want::BucketsAuto => max.filter(|&max| max > 0).map(buckets_for),
     };
     let (state, reason) = match wanted {
-        Some(wanted) => judge(goal, header, wanted, resize),
+        Some(wanted) => judge(goal, header, wanted, options),
         None if !header.conntrack => absent(),
         None => (
             TunableState::Unreadable,
@@ -124,6 +131,7 @@ fn step(goal: &Goal, header: &Header, max: Option<u64>, resize: Resize) -> Tunab
         mode: mode_word(goal.mode).to_owned(),
         memory: memory(&goal.name, current, wanted)
             .filter(|_| !matches!(state, TunableState::InSync | TunableState::NotOnThisKernel)),
+        drift: drift(&goal.name, header),
         state,
         reason,
         path: goal.path.clone(),
@@ -141,7 +149,7 @@ fn judge(
     goal: &Goal,
     header: &Header,
     wanted: u64,
-    resize: Resize,
+    options: &Options,
 ) -> (TunableState, Option<String>) {
     let current = match current_of(&goal.name, header) {
         Ok((_, current)) => current,
@@ -159,7 +167,8 @@ fn judge(
     if goal.mode == Mode::Observe {
         return (TunableState::Observed, None);
     }
-    match may_write(&goal.name, wanted, header, resize) {
+    let may = may_write(&goal.name, wanted, header, options.resize);
+    match may.and_then(|()| may_write_again(&goal.name, wanted, header, options.confirm)) {
         Ok(()) => (TunableState::Change, None),
         Err((state, reason)) => (state, reason),
     }
@@ -338,7 +347,7 @@ mod tests {
             goal,
             header,
             header.number("nf_conntrack_max"),
-            Resize::Later,
+            &Options::default(),
         )
     }
 
@@ -421,7 +430,11 @@ mod tests {
             (later.state, later.wanted),
             (TunableState::Pending, 300_032)
         );
-        let now = step(&goal, &header, Some(300_001), Resize::Now);
+        let options = Options {
+            resize: Resize::Now,
+            ..Options::default()
+        };
+        let now = step(&goal, &header, Some(300_001), &options);
         assert_eq!(now.state, TunableState::Change);
     }
 

@@ -242,6 +242,8 @@ codes! {
     PortOnlyDelete "port-only-delete";
     /// A short grace for one-way UDP traffic.
     OneWayUdp "one-way-udp";
+    /// `persisted` without timestamps.
+    WeakIdentity "weak-identity";
     /// A delete without a budget of its own.
     NoBudget "no-budget";
     /// A rule that deletes every entry, unhindered by budget and limits.
@@ -254,6 +256,8 @@ codes! {
     EmptySet "empty-set";
     /// A set whose file could not be read.
     UnreadableSet "unreadable-set";
+    /// Snapshots that are taken and never go.
+    UnboundedStore "unbounded-store";
 }
 
 #[cfg(test)]

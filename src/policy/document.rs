@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::leaf::{Leaf, LeafError, leaves};
 use super::match_table::Match;
 use super::quantity::{Bytes, Count, Pace};
+use super::set_source::{InterfaceName, LocalWord, NftSet};
 use super::shape::{OneOrMany, ScalarOr};
 use super::term::{ActionWord, Prefix};
-use super::{Compression, Mode, Percent, RunMode, Seconds};
+use super::{AddressForm, Compression, Detail, Mode, Percent, RunMode, Seconds};
 
 /// A policy file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -68,6 +69,11 @@ impl Leaf for Version {
 pub struct Run {
     /// Master switch: `act` (default), or `report` to change nothing at all.
     pub mode: Option<RunMode>,
+    /// How often a rule runs that does not say; default 5 min. `apply --due` goes by it.
+    pub every: Option<Seconds>,
+    /// For so long after boot, or after the module was loaded, rules only report; default 10 min,
+    /// 0 for none.
+    pub boot_grace: Option<Seconds>,
     /// Whether the ruleset refuses TCP flows that it sees from the middle; default false. Only the
     /// impact forecast uses it.
     pub strict_filter: Option<bool>,
@@ -83,6 +89,9 @@ pub struct LimitsTable {
     pub expire: Option<Percent>,
     /// Most changes a second, so that event listeners keep up; default `"100k/s"`.
     pub pace: Option<Pace>,
+    /// After so many refused or failed runs in a row a rule only reports until it is released;
+    /// default 3.
+    pub breaker: Option<Count>,
 }
 
 /// `[table]`.
@@ -336,7 +345,7 @@ pub enum Existing {
     Keys(Vec<String>),
 }
 
-/// `[sets.NAME]`: exactly one of `addresses`, `file` and `local`.
+/// `[sets.NAME]`: exactly one of `addresses`, `file`, `nft`, `interface` and `local`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 pub struct SetTable {
@@ -346,9 +355,18 @@ pub struct SetTable {
     pub addresses: Option<Vec<Prefix>>,
     /// A file with an address or prefix a line; relative to this policy file.
     pub file: Option<String>,
-    /// `true`: this host's own addresses.
-    pub local: Option<bool>,
-    /// Whether rules may use the set while it is empty or unreadable; default false.
+    /// The elements of an nftables set, or the keys of an nftables map: family, table and name as
+    /// `"inet filter banned"`.
+    pub nft: Option<NftSet>,
+    /// The addresses of this interface.
+    pub interface: Option<InterfaceName>,
+    /// `true`: this host's own addresses. `"lost"`: those that it had in an earlier run of this boot
+    /// and has not had for `settle`.
+    pub local: Option<LocalWord>,
+    /// With `local = "lost"`: how long runs must have seen an address missing; default 30s.
+    pub settle: Option<Seconds>,
+    /// Whether rules may use the set while it is empty; default false, and true with
+    /// `local = "lost"`.
     pub allow_empty: Option<bool>,
 }
 
@@ -360,6 +378,10 @@ pub struct RuleTable {
     pub description: Option<String>,
     /// `false` switches the rule off.
     pub enabled: Option<bool>,
+    /// How often it runs; default `[run] every`.
+    pub every: Option<Seconds>,
+    /// Only while the table is that full.
+    pub when: Option<WhenTable>,
     /// Which flows it takes.
     #[serde(rename = "match")]
     pub predicate: Option<Match>,
@@ -381,6 +403,20 @@ pub struct RuleTable {
     pub ignore_ct_timeout: Option<bool>,
     /// Why a grace below 2h4m is right for established and assured flows.
     pub accept_risk: Option<String>,
+}
+
+/// `when`: the rule runs only while the table is full.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a table as { fill-above = \"85%\", until-below = \"70%\" }"
+)]
+pub struct WhenTable {
+    /// It begins once entries are above this share of `nf_conntrack_max`.
+    pub fill_above: Option<Percent>,
+    /// And goes on until they are below this one; default four fifths of `fill-above`.
+    pub until_below: Option<Percent>,
 }
 
 /// `budget`: replaces both defaults.
@@ -416,8 +452,62 @@ pub struct ProtectTable {
 pub struct SnapshotTable {
     /// Where snapshots are kept; default `/var/lib/conntidy/snapshots`.
     pub directory: Option<String>,
-    /// `zstd` (default) or `none`.
+    /// How often `apply` takes one; without it none is due by time.
+    pub every: Option<Seconds>,
+    /// What those hold: `aggregate` (default), groups with counts, or `full`, every flow.
+    pub detail: Option<Detail>,
+    /// When `apply` takes one because the table fills up.
+    pub on_pressure: Option<OnPressureTable>,
+    /// How addresses are recorded: `plain` (default), `prefix` or `pseudonym`.
+    pub addresses: Option<AddressForm>,
+    /// File with the key of pseudonyms; exclusive with `credential`.
+    pub key_file: Option<String>,
+    /// Name of the systemd credential with the key of pseudonyms; exclusive with `key-file`.
+    pub credential: Option<String>,
+    /// `zstd` (default), `gzip` or `none`.
     pub compression: Option<Compression>,
+    /// Which snapshots stay; without it all do.
+    pub keep: Option<SnapshotKeepTable>,
+}
+
+/// `[snapshot] on-pressure`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a table as { above = \"90%\", again-after = \"10m\" }"
+)]
+pub struct OnPressureTable {
+    /// Fuller than this is pressure, as a share of `nf_conntrack_max`.
+    pub above: Option<Percent>,
+    /// While the pressure lasts, the next one is taken after this; default 10m.
+    pub again_after: Option<Seconds>,
+    /// What it holds: `full` (default) or `aggregate`.
+    pub detail: Option<Detail>,
+}
+
+/// `[snapshot] keep`. What one of the counts keeps stays, within the two limits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a table as { last = 96, daily = 14, max-bytes = \"1GiB\" }"
+)]
+pub struct SnapshotKeepTable {
+    /// The newest ones.
+    pub last: Option<Count>,
+    /// The newest one of each of so many hours that have one.
+    pub hourly: Option<Count>,
+    /// The newest one of each of so many days that have one.
+    pub daily: Option<Count>,
+    /// The newest one of each of so many weeks that have one.
+    pub weekly: Option<Count>,
+    /// The newest one of each of so many months that have one.
+    pub monthly: Option<Count>,
+    /// None that is older than this, but for the newest.
+    pub max_age: Option<Seconds>,
+    /// Not more bytes than this in the directory; wins over everything but the newest one.
+    pub max_bytes: Option<Bytes>,
 }
 
 /// `[audit]`.

@@ -40,7 +40,7 @@ pub fn check(cells: &Cells<'_>, timeouts_are_known: bool) -> Vec<Diagnostic> {
             }
             Action::Delete if !timeouts_are_known && goes_by_time => {}
             Action::Delete => found.extend(half_closed(rule, possible, cells)),
-            Action::Report => {}
+            Action::Report | Action::Update(_) => {}
         }
     }
     found

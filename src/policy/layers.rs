@@ -229,7 +229,7 @@ fn drop_key(value: &mut Value, path: &[String]) -> Option<KeyPath> {
 }
 
 /// What serde says, in the policy's terms.
-fn diagnose(error: &figment::Error) -> Diagnostic {
+pub(super) fn diagnose(error: &figment::Error) -> Diagnostic {
     let key = KeyPath(error.path.clone());
     match &error.kind {
         Kind::UnknownField(name, known) => {

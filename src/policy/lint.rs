@@ -37,6 +37,7 @@ pub fn lint(policy: &Policy, header: Option<&Header>) -> Vec<Diagnostic> {
             found.extend(port_only_delete(rule));
             found.extend(one_way_udp(rule, possible, &cells));
         }
+        found.extend(weak_identity(rule, &cells.timing));
         found.extend(no_budget(rule));
         found.extend(empties_table(rule, policy));
     }
@@ -45,6 +46,7 @@ pub fn lint(policy: &Policy, header: Option<&Header>) -> Vec<Diagnostic> {
         found.extend(broad_protect(protect, &cells));
     }
     found.extend(empty_sets(policy));
+    found.extend(unbounded_store(policy));
     found
 }
 
@@ -221,6 +223,23 @@ fn excluded_by_not(predicate: &Predicate) -> Option<&Test> {
         let mut tests = predicate.tests.iter();
         tests.any(|test| super::relation::includes(not, test))
     })
+}
+
+/// Without its start an entry cannot be told from a later one that got the same id.
+fn weak_identity(rule: &Rule, timing: &Timing<'_>) -> Option<Diagnostic> {
+    rule.persisted?;
+    if timing.switch(TIMESTAMPS).0 {
+        return None;
+    }
+    Some(
+        Diagnostic::warning(
+            Code::WeakIdentity,
+            rule_key(rule, &["match", "persisted"]),
+            "without timestamps a flow is not surely told from a later one of the same addresses \
+             and ports",
+        )
+        .help(format!("add `{TIMESTAMPS} = true` to `[sysctl]`")),
+    )
 }
 
 /// Ports alone say too little: any host's flow may have them.
@@ -411,4 +430,22 @@ pub fn empty_set(policy: &Policy, index: usize, key: &str) -> Option<Diagnostic>
         )
         .help("say `allow-empty = true` if an empty set means what it says"),
     )
+}
+
+/// Snapshots that are taken on and on and never go.
+fn unbounded_store(policy: &Policy) -> Option<Diagnostic> {
+    let snapshot = &policy.snapshot;
+    let key = match (snapshot.every, snapshot.on_pressure) {
+        (Some(_), _) => "every",
+        (None, Some(_)) => "on-pressure",
+        (None, None) => return None,
+    };
+    snapshot.keep.is_everything().then(|| {
+        Diagnostic::warning(
+            Code::UnboundedStore,
+            KeyPath::of(["snapshot", key]),
+            "snapshots are taken and none ever goes: they fill the disk",
+        )
+        .help("say `keep = { last = 96, daily = 14, max-bytes = \"1GiB\" }`")
+    })
 }

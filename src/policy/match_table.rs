@@ -10,10 +10,11 @@ use super::{GroupField, NatWord, PathWord, Seconds};
 use crate::flow::status::StatusWord;
 use crate::flow::{Family, Protocol};
 
-/// Makes `match` and `not` from one list of fields, since `not` has all fields but `not` and `over`.
+/// Makes `match` and `not` from one list of fields, since `not` has all fields but `not`, `over` and
+/// `persisted`.
 macro_rules! match_tables {
     ($($(#[doc = $doc:literal])* $field:ident: $written:ty;)*) => {
-        /// The fields of `not`; also those of `match` without its own two.
+        /// The fields of `not`; also those of `match` without its own three.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table of match fields")]
         pub struct Fields {
@@ -29,10 +30,12 @@ macro_rules! match_tables {
             pub not: Option<Fields>,
             /// Only flows of groups that have more than so many flows matching the other fields.
             pub over: Option<OverTable>,
+            /// Only flows that matched in at least two runs whose first and last lie that far apart.
+            pub persisted: Option<Seconds>,
         }
 
         impl Match {
-            /// Its own fields, without `not` and `over`.
+            /// Its own fields, without `not`, `over` and `persisted`.
             #[must_use]
             pub fn fields(&self) -> Fields {
                 Fields { $($field: self.$field.clone(),)* }

@@ -6,8 +6,9 @@ use ipnet::IpNet;
 
 /// The members of one set, as far as they could be read.
 ///
-/// A set with `local = true` has none here: its members are the host's own addresses
-/// ([`Header::addresses`](crate::observe::Header::addresses)), which belong to what is observed.
+/// A set with `local` has none here: its members follow from the host's own addresses
+/// ([`Header::addresses`](crate::observe::Header::addresses)) and from those of earlier runs, which
+/// belong to what is observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     /// Addresses and prefixes, in the order in which they were written.

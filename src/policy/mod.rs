@@ -7,10 +7,12 @@ use ipnet::IpNet;
 
 use crate::flow::{Family, Protocol, status::StatusWord};
 
+mod by_hand;
 pub mod cell;
 pub mod diagnostic;
 mod document;
 pub mod effect;
+pub mod filter;
 mod key;
 pub mod layers;
 pub mod leaf;
@@ -23,11 +25,13 @@ mod predicate;
 mod quantity;
 mod relation;
 mod seconds;
+mod set_source;
 mod shape;
 pub mod term;
 mod text;
 pub mod timing;
 mod tree;
+mod update;
 mod validate;
 
 pub use document::Document;
@@ -35,7 +39,9 @@ pub use key::KeyPath;
 pub use members::Members;
 pub use quantity::{Bytes, Count, Pace};
 pub use seconds::Seconds;
+pub use set_source::{DEFAULT_SETTLE, InterfaceName, NftSet, SetSource};
 pub use text::{SpanIndex, Text, TextKind};
+pub use update::{Sets, Update};
 
 /// The default grace of `expire`: 2 h 4 min, the shortest established timeout that RFC 5382
 /// (REQ-5) allows a NAT.
@@ -46,6 +52,10 @@ pub const DEFAULT_GRACE: Seconds = Seconds(7440);
 pub struct Policy {
     /// `[run] mode`.
     pub mode: RunMode,
+    /// `[run] every`: how often a rule runs that does not say.
+    pub every: Seconds,
+    /// `[run] boot-grace`: for so long after boot or module load rules only report; 0 is none.
+    pub boot_grace: Seconds,
     /// `[run] strict-filter`: the ruleset refuses TCP flows that it sees from the middle.
     pub strict_filter: bool,
     /// `[limits]`.
@@ -89,6 +99,8 @@ pub struct Limits {
     pub expire: Percent,
     /// Most changes a second.
     pub pace: Option<u32>,
+    /// After so many refused or failed runs in a row a rule only reports until it is released.
+    pub breaker: u32,
 }
 
 /// A share in hundredths of a percent, at most 10,000; so that equal texts are equal values.
@@ -176,19 +188,9 @@ pub struct Set {
     pub name: String,
     /// Where its members come from.
     pub source: SetSource,
-    /// Whether rules may use it while it is empty.
+    /// Whether rules may use it while it is empty; true of [`SetSource::Lost`] unless the policy
+    /// says otherwise, since an empty one is how things should be.
     pub allow_empty: bool,
-}
-
-/// Where a set's members come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SetSource {
-    /// Written in the policy.
-    Addresses(Vec<IpNet>),
-    /// A file with an address or prefix a line, `#` starts a comment; relative to the policy file.
-    File(String),
-    /// This host's own addresses.
-    Local,
 }
 
 /// A flush rule.
@@ -201,6 +203,8 @@ pub struct Rule {
     pub description: Option<String>,
     /// Which flows.
     pub predicate: Predicate,
+    /// Of those, only flows that this is true of too; groups are counted without it. By hand alone.
+    pub narrowed: Predicate,
     /// `everything = true`: the empty predicate is meant.
     pub everything: bool,
     /// What happens to them.
@@ -211,6 +215,13 @@ pub struct Rule {
     pub budget: Option<Budget>,
     /// It may delete assured flows that are not closed.
     pub allow_assured: bool,
+    /// It may delete half-closed flows that are not proven idle. No policy can say so.
+    pub allow_half_closed: bool,
+    /// A person asks for it, once: what it does to timers can be undone. No policy can say so.
+    pub by_hand: bool,
+    /// It keeps its flows from the rules after it, and does nothing to them: it is tried before one
+    /// [`by_hand`](Rule::by_hand). No policy can say so.
+    pub only_claims: bool,
     /// It also takes flows of this host itself.
     pub include_host: bool,
     /// It trusts idle times although `ct timeout` objects exist.
@@ -219,6 +230,22 @@ pub struct Rule {
     pub accept_risk: Option<String>,
     /// Only flows of large groups.
     pub over: Option<Over>,
+    /// Only flows that matched in at least two runs whose first and last lie that far apart; never
+    /// beside `over`.
+    pub persisted: Option<Seconds>,
+    /// How often it runs; `None` means [`Policy::every`].
+    pub every: Option<Seconds>,
+    /// Only while the table is full.
+    pub when: Option<Pressure>,
+}
+
+/// Fills of the table between which a rule is active, with hysteresis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// It begins above this share of `nf_conntrack_max`.
+    pub above: Percent,
+    /// It ends below this one, which is smaller and not 0.
+    pub until_below: Percent,
 }
 
 /// What a rule does.
@@ -233,6 +260,31 @@ pub enum Action {
     Delete,
     /// Count only.
     Report,
+    /// Set some of what the kernel lets be set; only by hand.
+    Update(Update),
+}
+
+impl Action {
+    /// The word for it, as policies and documents have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expire { .. } => "expire",
+            Self::Delete => "delete",
+            Self::Report => "report",
+            Self::Update(_) => "update",
+        }
+    }
+
+    /// The seconds that it leaves to flows, where it sets their timers.
+    #[must_use]
+    pub fn timer(self) -> Option<u32> {
+        match self {
+            Self::Expire { grace } => Some(u32::try_from(grace.0).unwrap_or(u32::MAX)),
+            Self::Update(update) => update.timeout,
+            Self::Delete | Self::Report => None,
+        }
+    }
 }
 
 /// The most entries that a rule may change.
@@ -423,25 +475,134 @@ pub enum PathWord {
 pub struct SnapshotSettings {
     /// Where snapshots are kept.
     pub directory: String,
+    /// How often one is due; `None`: never by time.
+    pub every: Option<Seconds>,
+    /// What those hold.
+    pub detail: Detail,
+    /// When one is due because the table fills up.
+    pub on_pressure: Option<OnPressure>,
+    /// How addresses are recorded.
+    pub addresses: AddressSetting,
     /// How they are compressed.
     pub compression: Compression,
+    /// Which of them stay.
+    pub keep: SnapshotKeep,
 }
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
         Self {
             directory: "/var/lib/conntidy/snapshots".to_owned(),
+            every: None,
+            detail: Detail::Aggregate,
+            on_pressure: None,
+            addresses: AddressSetting::Plain,
             compression: Compression::default(),
+            keep: SnapshotKeep::default(),
         }
     }
 }
 
-/// Compression of a snapshot file.
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detail {
+    /// Every flow.
+    #[default]
+    Full,
+    /// Groups of flows with counts.
+    Aggregate,
+}
+
+/// `[snapshot] on-pressure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnPressure {
+    /// Fuller than this share of `nf_conntrack_max` is pressure.
+    pub above: Percent,
+    /// While it lasts, the next snapshot is due after this.
+    pub again_after: Seconds,
+    /// What it holds.
+    pub detail: Detail,
+}
+
+/// A word of `addresses`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressForm {
+    /// As they are.
+    Plain,
+    /// Cut to a prefix.
+    Prefix,
+    /// Replaced, the same by the same under one key.
+    Pseudonym,
+}
+
+/// How addresses are recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AddressSetting {
+    /// As they are.
+    #[default]
+    Plain,
+    /// Cut to a prefix.
+    Prefix,
+    /// As pseudonyms under this key.
+    Pseudonym(KeySource),
+}
+
+/// Where the key of pseudonyms is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file, by absolute path.
+    File(String),
+    /// In the systemd credential of this name.
+    Credential(String),
+}
+
+/// Which snapshots stay. Nothing in it: all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotKeep {
+    /// So many of the newest.
+    pub last: Option<u64>,
+    /// The newest of each of so many hours.
+    pub hourly: Option<u64>,
+    /// The newest of each of so many days.
+    pub daily: Option<u64>,
+    /// The newest of each of so many weeks.
+    pub weekly: Option<u64>,
+    /// The newest of each of so many months.
+    pub monthly: Option<u64>,
+    /// None that is older, but for the newest.
+    pub max_age: Option<Seconds>,
+    /// Not more bytes in the directory; wins over everything but the newest.
+    pub max_bytes: Option<u64>,
+}
+
+impl SnapshotKeep {
+    /// The counts that are given.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        let counts = [
+            self.last,
+            self.hourly,
+            self.daily,
+            self.weekly,
+            self.monthly,
+        ];
+        counts.into_iter().flatten()
+    }
+
+    /// Whether everything stays.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Compression of a snapshot file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compression {
     /// Zstandard, a frame a run.
     #[default]
     Zstd,
+    /// Gzip, a member a run.
+    Gzip,
     /// None.
     None,
 }

@@ -80,7 +80,9 @@ fn excludes(a: Action, b: Action) -> bool {
 }
 
 fn surely_meet(a: &Rule, b: &Rule) -> bool {
-    let is_opaque = |rule: &Rule| rule.predicate.sets().next().is_some() || rule.over.is_some();
+    let is_opaque = |rule: &Rule| {
+        rule.predicate.sets().next().is_some() || rule.over.is_some() || rule.persisted.is_some()
+    };
     if is_opaque(a) || is_opaque(b) {
         return false;
     }
@@ -101,7 +103,13 @@ fn is_excluded_by(one: &Predicate, other: &Predicate) -> bool {
 }
 
 fn claims_all(early: &Rule, late: &Rule, late_cells: &CellSet, cells: &Cells<'_>) -> bool {
-    let claims = !matches!(early.action, Action::Report) && early.over.is_none();
+    let claims = !matches!(early.action, Action::Report) && {
+        early.over.is_none()
+            && early.persisted.is_none()
+            // It claims nothing while it waits.
+            && early.when.is_none()
+            && early.every.is_none()
+    };
     // A delete asks for better proof of idleness than the other actions do.
     let needs_more_proof = early.action == Action::Delete && late.action != Action::Delete;
     let trusts_less = late.ignore_ct_timeout && !early.ignore_ct_timeout;

@@ -78,4 +78,14 @@ impl Predicate {
             _ => None,
         })
     }
+
+    /// Whether an entry alone tells if it holds, without sets, this host's addresses, clocks and
+    /// timeouts.
+    #[must_use]
+    pub fn asks_entries_alone(&self) -> bool {
+        self.all_tests().all(|test| {
+            let asks_more = matches!(test, Test::Path(_) | Test::IdleFor(_) | Test::AgeAbove(_));
+            !asks_more && test.sets().next().is_none()
+        })
+    }
 }

@@ -23,7 +23,7 @@ pub enum SecondsError {
     #[error("`{0}` is not always equally long: write days or weeks")]
     Calendar(String),
     /// A fraction of a second.
-    #[error("timeouts are whole seconds")]
+    #[error("there are whole seconds alone")]
     Fraction,
     /// More than 64 bits of seconds.
     #[error("it is too long")]

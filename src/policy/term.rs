@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::leaf::{Leaf, LeafError, leaves, words};
-use super::{Compression, GroupField, Mode, NatWord, PathWord, RunMode};
+use super::{AddressForm, Compression, Detail, GroupField, Mode, NatWord, PathWord, RunMode};
 use crate::flow::status::StatusWord;
 use crate::flow::{Family, Protocol, protocol};
 
@@ -317,7 +317,13 @@ words!(PathWord, "\"forward\", \"input\" or \"output\"",
 words!(RunMode, "\"act\" or \"report\"", Act "act", Report "report");
 words!(Mode, "\"enforce\", \"at-least\", \"at-most\" or \"observe\"",
     Enforce "enforce", AtLeast "at-least", AtMost "at-most", Observe "observe");
-words!(Compression, "\"zstd\" or \"none\"", Zstd "zstd", None "none");
+words!(Compression, "\"zstd\", \"gzip\" or \"none\"", Zstd "zstd", Gzip "gzip", None "none");
+words!(Detail, "\"aggregate\" or \"full\"", Aggregate "aggregate", Full "full");
+words!(
+    AddressForm,
+    "\"plain\", \"prefix\" or \"pseudonym\"",
+    Plain "plain", Prefix "prefix", Pseudonym "pseudonym",
+);
 words!(GroupField, "a field that makes groups",
     Src "src", Dst "dst", ReplySrc "reply-src", ReplyDst "reply-dst",
     Dport "dport", Mark "mark", Zone "zone");
@@ -359,7 +365,9 @@ leaves!(
     PathWord,
     RunMode,
     Mode,
+    AddressForm,
     Compression,
+    Detail,
     GroupField,
     ActionWord,
 );

@@ -23,6 +23,12 @@ pub enum SnapshotError {
         /// What can be read.
         known: &'static str,
     },
+    /// It holds groups, and flows were asked for.
+    #[error("it is an aggregate: it has groups with counts and no flows")]
+    Aggregate,
+    /// It holds flows, and groups were asked for.
+    #[error("it has flows and no groups: it is no aggregate")]
+    Full,
     /// It was one, and is damaged.
     #[error("the snapshot is damaged {0}")]
     Damaged(#[from] Damage),

@@ -5,13 +5,14 @@ use std::io::{Read, Seek, SeekFrom};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::Damage;
+use super::groups::Groups;
 use super::merge::Merge;
-use super::seek_table::{self, FOOTER_LENGTH, FRAME_MAGIC};
+use super::seek_table::{self, LONGEST_FOOTER};
 use super::span::Span;
 use super::trailer::{Checksum, Trailer};
-use super::{SCHEMA, SnapshotError};
+use super::{AGGREGATE_SCHEMA, SCHEMA, SnapshotError};
 use crate::observe::Header;
-use crate::policy::Compression;
+use crate::policy::{Compression, Detail};
 
 /// The longest header or trailer that is read: a header names set members and addresses, a trailer
 /// has 100 bytes a run.
@@ -22,6 +23,7 @@ pub(super) const LONGEST_LINE: u64 = 64 << 20;
 pub struct Snapshot<R> {
     input: R,
     compression: Compression,
+    detail: Detail,
     header: Header,
     trailer: Trailer,
     /// Where each run lies in the file: offset and end.
@@ -45,23 +47,26 @@ impl<R: Read + Seek> Snapshot<R> {
     pub fn open(mut input: R) -> Result<Self, SnapshotError> {
         let length = input.seek(SeekFrom::End(0)).map_err(SnapshotError::Read)?;
         let start = bytes(&mut input, 0, length.min(4))?;
-        let (compression, layout) = if start == FRAME_MAGIC {
-            (Compression::Zstd, packed_layout(&mut input, length)?)
+        let (compression, layout) = if let Some(compression) = seek_table::compression(&start) {
+            let layout = packed_layout(&mut input, compression, length)?;
+            (compression, layout)
         } else if start.starts_with(b"{") {
             (Compression::None, plain_layout(&mut input, length)?)
         } else {
             return Err(SnapshotError::Foreign(
-                "it starts neither with a Zstandard frame nor with a line of JSON".to_owned(),
+                "it starts neither with a Zstandard frame or gzip member nor with a line of JSON"
+                    .to_owned(),
             ));
         };
         let header_line = part(&mut input, compression, layout.header)?;
-        let header = parse_header(&header_line)?;
+        let (detail, header) = parse_header(&header_line)?;
         let trailer_line = part(&mut input, compression, layout.trailer)?;
         let trailer =
             Trailer::from_line(&trailer_line).map_err(|what| Damage::at(layout.trailer.0, what))?;
         let snapshot = Self {
             input,
             compression,
+            detail,
             header,
             trailer,
             runs: layout.runs.clone(),
@@ -84,11 +89,35 @@ impl<R: Read + Seek> Snapshot<R> {
         self.compression
     }
 
+    /// Whether it holds flows or groups.
+    pub fn detail(&self) -> Detail {
+        self.detail
+    }
+
+    /// The groups of an aggregate in their order.
+    ///
+    /// # Errors
+    /// Where it is none, or a run cannot be read.
+    pub fn groups(&mut self) -> Result<Groups<'_, R>, SnapshotError> {
+        if self.detail == Detail::Full {
+            return Err(SnapshotError::Full);
+        }
+        Groups::new(
+            &mut self.input,
+            self.compression,
+            &self.runs,
+            &self.trailer.runs,
+        )
+    }
+
     /// The flows of all runs in the order of their keys.
     ///
     /// # Errors
-    /// Where a run cannot be read or is damaged at its start.
+    /// Where it is an aggregate, or a run cannot be read or is damaged at its start.
     pub fn flows(&mut self) -> Result<Merge<'_, R>, SnapshotError> {
+        if self.detail == Detail::Aggregate {
+            return Err(SnapshotError::Aggregate);
+        }
         Merge::new(
             &mut self.input,
             self.compression,
@@ -169,7 +198,7 @@ fn part<R: Read + Seek>(
 }
 
 /// Reads the first line.
-pub(super) fn parse_header(line: &[u8]) -> Result<Header, SnapshotError> {
+pub(super) fn parse_header(line: &[u8]) -> Result<(Detail, Header), SnapshotError> {
     #[derive(serde::Deserialize)]
     struct Versioned {
         schema: String,
@@ -179,41 +208,50 @@ pub(super) fn parse_header(line: &[u8]) -> Result<Header, SnapshotError> {
             "its first line has no `schema` that says `{SCHEMA}`"
         )));
     };
-    if schema != SCHEMA {
-        return Err(if schema.starts_with("conntidy.snapshot/") {
-            SnapshotError::Version {
-                found: schema,
-                known: SCHEMA,
-            }
-        } else {
-            SnapshotError::Foreign(format!("its first line says `{schema}`"))
-        });
-    }
-    serde_json::from_slice(line).map_err(|error| {
-        Damage {
-            line: Some(1),
-            ..Damage::at(0, format!("the header: {error}"))
+    let detail = match schema.as_str() {
+        SCHEMA => Detail::Full,
+        AGGREGATE_SCHEMA => Detail::Aggregate,
+        _ => {
+            let kind = schema.split_once('/').map(|(kind, _)| kind);
+            let known = [SCHEMA, AGGREGATE_SCHEMA]
+                .into_iter()
+                .find(|known| known.split_once('/').map(|(kind, _)| kind) == kind);
+            return Err(match known {
+                Some(known) => SnapshotError::Version {
+                    found: schema,
+                    known,
+                },
+                None => SnapshotError::Foreign(format!("its first line says `{schema}`")),
+            });
         }
-        .into()
-    })
+    };
+    let header = serde_json::from_slice(line).map_err(|error| Damage {
+        line: Some(1),
+        ..Damage::at(0, format!("the header: {error}"))
+    })?;
+    Ok((detail, header))
 }
 
 /// Layout of a compressed file, by its seek table.
-fn packed_layout<R: Read + Seek>(input: &mut R, length: u64) -> Result<Layout, SnapshotError> {
-    let at = length.saturating_sub(FOOTER_LENGTH);
+fn packed_layout<R: Read + Seek>(
+    input: &mut R,
+    compression: Compression,
+    length: u64,
+) -> Result<Layout, SnapshotError> {
+    let at = length.saturating_sub(LONGEST_FOOTER);
     let absent = || {
         Damage::at(
             at,
             "no seek table at the end: cut short, or packed again by another program \
-             (what `zstd -d` makes of it can then be read)",
+             (what `zstd -d` or `gzip -d` makes of it can then be read)",
         )
     };
-    let footer = bytes(input, at, FOOTER_LENGTH)?;
-    let table_length = seek_table::length(&footer)
+    let footer = bytes(input, at, LONGEST_FOOTER)?;
+    let table_length = seek_table::length(compression, &footer)
         .filter(|table| *table < length)
         .ok_or_else(absent)?;
     let table_offset = length - table_length;
-    let frames = seek_table::decode(&bytes(input, table_offset, table_length)?)
+    let frames = seek_table::decode(compression, &bytes(input, table_offset, table_length)?)
         .ok_or_else(|| Damage::at(table_offset, "the seek table is damaged"))?;
     let mut offset = 0;
     let mut parts: Vec<(u64, u64)> = Vec::with_capacity(frames.len());

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::SnapshotError;
+use super::pack::Packer;
 use super::record::write_flow;
+use super::redact::Redactor;
 use super::trailer::Checksum;
 use crate::flow::{ExtraTable, Flow};
 use crate::observe::Record;
@@ -14,12 +16,6 @@ use crate::policy::Compression;
 /// Flows of a full run. A run of this size is sorted in memory; only the last one of a snapshot is
 /// smaller.
 pub const RUN_FLOWS: usize = 65_536;
-
-/// Zstandard's level. The next ones up to 5 take longer and pack these lines worse.
-pub(super) const LEVEL: i32 = 1;
-
-/// A reader that merges keeps a window of this many bits for each run: 256 KiB.
-pub(super) const WINDOW_LOG: u32 = 18;
 
 /// Flows that wait for their run to be full.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +42,19 @@ impl Run {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty()
+    }
+
+    /// The flows, in the order in which they came until they are encoded.
+    #[must_use]
+    pub fn flows(&self) -> &[Flow] {
+        &self.flows
+    }
+
+    /// Redacts the addresses of all flows.
+    pub fn redact(&mut self, redactor: &mut Redactor) {
+        for flow in &mut self.flows {
+            redactor.flow(flow);
+        }
     }
 
     /// Forgets the flows and keeps the memory.
@@ -78,39 +87,38 @@ pub fn encode(
     reuse: EncodedRun,
 ) -> Result<EncodedRun, SnapshotError> {
     run.flows.sort_by_cached_key(Flow::key);
+    let extras = &run.extras;
+    let append = |flow: &Flow, text: &mut Vec<u8>| write_flow(flow, &extras.get(flow.extra), text);
+    encode_lines(run.flows.iter(), append, compression, reuse)
+}
+
+/// Writes lines in the order in which they come and packs them.
+pub(super) fn encode_lines<'a, T: 'a>(
+    items: impl ExactSizeIterator<Item = &'a T>,
+    append: impl Fn(&T, &mut Vec<u8>),
+    compression: Compression,
+    reuse: EncodedRun,
+) -> Result<EncodedRun, SnapshotError> {
     let mut out = reuse.packed;
     out.clear();
-    match compression {
-        Compression::Zstd => {
-            let mut packer = packer(out).map_err(SnapshotError::Write)?;
-            let mut encoded = lines(run, &mut packer).map_err(SnapshotError::Write)?;
-            encoded.packed = packer.finish().map_err(SnapshotError::Write)?;
-            Ok(encoded)
-        }
-        Compression::None => {
-            let mut encoded = lines(run, &mut out).map_err(SnapshotError::Write)?;
-            encoded.packed = out;
-            Ok(encoded)
-        }
-    }
+    let mut packer = Packer::new(compression, out).map_err(SnapshotError::Write)?;
+    let mut encoded = lines(items, append, &mut packer).map_err(SnapshotError::Write)?;
+    encoded.packed = packer.finish().map_err(SnapshotError::Write)?;
+    Ok(encoded)
 }
 
-/// A Zstandard frame, with a checksum of its content.
-pub(super) fn packer<W: Write>(out: W) -> io::Result<zstd::Encoder<'static, W>> {
-    let mut packer = zstd::Encoder::new(out, LEVEL)?;
-    packer.include_checksum(true)?;
-    packer.window_log(WINDOW_LOG)?;
-    Ok(packer)
-}
-
-fn lines(run: &Run, out: &mut impl Write) -> io::Result<EncodedRun> {
+fn lines<'a, T: 'a>(
+    items: impl ExactSizeIterator<Item = &'a T>,
+    append: impl Fn(&T, &mut Vec<u8>),
+    out: &mut impl Write,
+) -> io::Result<EncodedRun> {
     /// Text that is hashed and packed at a time, and makes one block of its frame.
     const BLOCK: usize = 128 * 1024;
     /// The first blocks are smaller: of a frame that is cut short whole blocks can be unpacked and
     /// no more, and a small table would be a single one.
     const FIRST_BLOCK: usize = 16 * 1024;
     let mut encoded = EncodedRun {
-        flows: run.flows.len() as u64,
+        flows: items.len() as u64,
         ..EncodedRun::default()
     };
     let mut xxh3 = Xxh3::new();
@@ -123,8 +131,8 @@ fn lines(run: &Run, out: &mut impl Write) -> io::Result<EncodedRun> {
         text.clear();
         result
     };
-    for flow in &run.flows {
-        write_flow(flow, &run.extras.get(flow.extra), &mut text);
+    for item in items {
+        append(item, &mut text);
         let block = if packed < BLOCK { FIRST_BLOCK } else { BLOCK };
         if text.len() >= block {
             packed += text.len();

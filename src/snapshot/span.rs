@@ -1,4 +1,4 @@
-//! A part of the file as text: a frame, or the bytes themselves.
+//! A part of the file as text: a frame, a gzip member, or the bytes themselves.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -6,6 +6,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::SnapshotError;
 use super::error::Damage;
+use super::gzip::Member;
 use crate::policy::Compression;
 
 /// Bytes read from the file at a time.
@@ -14,6 +15,12 @@ const READ: usize = 32 * 1024;
 const UNPACK: usize = 64 * 1024;
 /// Frames that ask for a larger window, 8 MiB, are not conntidy's.
 const LARGEST_WINDOW_LOG: u32 = 23;
+
+enum Unpacker {
+    Zstd(Decoder<'static>),
+    Gzip(Box<Member>),
+    None,
+}
 
 /// A part of the file that is being read.
 pub(super) struct Span {
@@ -24,7 +31,7 @@ pub(super) struct Span {
     packed: Vec<u8>,
     /// How much of `packed` was taken.
     taken: usize,
-    decoder: Option<Decoder<'static>>,
+    decoder: Unpacker,
     finished: bool,
 }
 
@@ -36,8 +43,9 @@ impl Span {
         end: u64,
     ) -> Result<Self, SnapshotError> {
         let decoder = match compression {
-            Compression::None => None,
-            Compression::Zstd => Some(decoder().map_err(SnapshotError::Read)?),
+            Compression::None => Unpacker::None,
+            Compression::Zstd => Unpacker::Zstd(decoder().map_err(SnapshotError::Read)?),
+            Compression::Gzip => Unpacker::Gzip(Box::new(Member::new())),
         };
         Ok(Self {
             end,
@@ -62,7 +70,7 @@ impl Span {
     ) -> Result<usize, SnapshotError> {
         while !self.finished {
             if self.taken == self.packed.len() && !self.fill(input)? {
-                if self.decoder.is_some() {
+                if !matches!(self.decoder, Unpacker::None) {
                     return Err(self.damage("the frame is cut short").into());
                 }
                 self.finished = true;
@@ -115,25 +123,31 @@ impl Span {
 
     fn step(&mut self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
         let rest = &self.packed[self.taken..];
-        let Some(decoder) = &mut self.decoder else {
-            out.extend_from_slice(rest);
-            self.taken = self.packed.len();
-            return Ok(());
-        };
-        let start = out.len();
         out.reserve(UNPACK);
-        let mut input = InBuffer::around(rest);
-        let result = {
-            let mut output = OutBuffer::around_pos(out, start);
-            decoder.run(&mut input, &mut output)
+        let result = match &mut self.decoder {
+            Unpacker::None => {
+                out.extend_from_slice(rest);
+                Ok((rest.len(), false))
+            }
+            Unpacker::Zstd(decoder) => {
+                let mut input = InBuffer::around(rest);
+                let start = out.len();
+                let mut output = OutBuffer::around_pos(out, start);
+                let result = decoder.run(&mut input, &mut output);
+                self.taken += input.pos();
+                result
+                    .map(|hint| (0, hint == 0))
+                    .map_err(|error| unpack_error(&error.to_string()))
+            }
+            Unpacker::Gzip(member) => member.step(rest, out).map_err(unpack_error),
         };
-        self.taken += input.pos();
         match result {
-            Ok(hint) => {
-                self.finished = hint == 0;
+            Ok((taken, finished)) => {
+                self.taken += taken;
+                self.finished = finished;
                 Ok(())
             }
-            Err(error) => Err(self.damage(unpack_error(&error)).into()),
+            Err(what) => Err(self.damage(what).into()),
         }
     }
 }
@@ -144,6 +158,6 @@ fn decoder() -> io::Result<Decoder<'static>> {
     Ok(decoder)
 }
 
-fn unpack_error(error: &io::Error) -> String {
-    format!("cannot be unpacked: {}", error.to_string().to_lowercase())
+fn unpack_error(error: &str) -> String {
+    format!("cannot be unpacked: {}", error.to_lowercase())
 }

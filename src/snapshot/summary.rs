@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::record::Group;
 use crate::flow::{Family, Flow, Present, Status};
 use crate::observe::Record;
 
@@ -61,28 +62,38 @@ impl Summary {
     /// Counts one more flow.
     pub fn add(&mut self, record: &Record<'_>) {
         let flow = &record.flow;
-        let has = |holds: bool| u64::from(holds);
-        let bit = |bits| has(flow.status().is_some_and(|status| status.intersects(bits)));
-        self.flows += 1;
+        self.add_flows(flow, 1);
+        self.helped += u64::from(record.extra.helper.is_some());
+        self.labelled += u64::from(record.extra.labels.is_some_and(|labels| labels != 0));
+        self.counted += u64::from(flow.present.contains(Present::COUNTERS));
+        self.timestamped += u64::from(flow.start_ns().is_some());
+    }
+
+    /// Counts the flows of a group. Helpers, labels and start times are not told of them.
+    pub fn add_group(&mut self, group: &Group) {
+        self.add_flows(&group.common.flow(), group.totals.flows);
+        self.counted += group.totals.counted;
+    }
+
+    fn add_flows(&mut self, flow: &Flow, flows: u64) {
+        let of = |holds: bool| if holds { flows } else { 0 };
+        let bit = |bits| of(flow.status().is_some_and(|status| status.intersects(bits)));
+        self.flows += flows;
         match flow.family {
-            Family::Ipv4 => self.ipv4 += 1,
-            Family::Ipv6 => self.ipv6 += 1,
+            Family::Ipv4 => self.ipv4 += flows,
+            Family::Ipv6 => self.ipv6 += flows,
         }
         self.src_nat += bit(Status::SRC_NAT);
         self.dst_nat += bit(Status::DST_NAT);
         self.assured += bit(Status::ASSURED);
         self.offloaded += bit(Status::OFFLOAD | Status::HW_OFFLOAD);
-        self.unreplied += has(is_unreplied(flow));
-        self.marked += has(flow.mark != 0);
-        self.zoned += has(flow.zone_orig != 0 || flow.zone_reply != 0);
-        self.helped += has(record.extra.helper.is_some());
-        self.labelled += has(record.extra.labels.is_some_and(|labels| labels != 0));
-        self.counted += has(flow.present.contains(Present::COUNTERS));
-        self.timestamped += has(flow.start_ns().is_some());
+        self.unreplied += of(is_unreplied(flow));
+        self.marked += of(flow.mark != 0);
+        self.zoned += of(flow.zone_orig != 0 || flow.zone_reply != 0);
         *self
             .by_state
             .entry((flow.protocol.0, flow.state()))
-            .or_default() += 1;
+            .or_default() += flows;
     }
 
     /// Sorts the counts by protocol and state; call it after the last [`add`](Self::add).

@@ -10,16 +10,29 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What the last line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 pub struct Trailer {
-    /// Flows in all runs together.
+    /// Flows in all runs together; of an aggregate its groups.
     pub flows: u64,
     /// Messages of the dump that could not be decoded.
     pub undecoded: u64,
     /// The hash table changed its size during the dump: entries may be missing or doubled.
     pub resized: bool,
+    /// What the groups of an aggregate come to; absent where there are flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregated>,
     /// Checksum of the header line.
     pub header_xxh3: Checksum,
     /// Where each run lies.
     pub runs: Vec<RunIndex>,
+}
+
+/// What the groups of an aggregate come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
+pub struct Aggregated {
+    /// Flows in all groups together.
+    pub flows: u64,
+    /// Those of them that came past the largest number of groups, and are counted in groups
+    /// without addresses, ports and marks.
+    pub folded: u64,
 }
 
 /// Where a run lies in the text, that is, in the file as `zstdcat` shows it.
@@ -29,7 +42,7 @@ pub struct RunIndex {
     pub offset: u64,
     /// Length of its lines together.
     pub bytes: u64,
-    /// Lines, that is, flows.
+    /// Lines, that is, flows; of an aggregate groups.
     pub flows: u64,
     /// Checksum of its lines.
     pub xxh3: Checksum,
@@ -92,6 +105,12 @@ pub(super) const START: &[u8] = b"{\"trailer\":";
 const END_LENGTH: usize = 27;
 
 impl Trailer {
+    /// Flows of the table, whether they stand here one by one or in groups.
+    #[must_use]
+    pub fn table_flows(&self) -> u64 {
+        self.aggregate.map_or(self.flows, |groups| groups.flows)
+    }
+
     /// The line, with its own checksum and the line end.
     pub(super) fn to_line(&self) -> Vec<u8> {
         let mut line = START.to_vec();

@@ -5,13 +5,15 @@ use std::io::Write;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::run::{EncodedRun, Run, encode, packer};
+use super::pack::Packer;
+use super::record::{Group, write_group};
+use super::run::{EncodedRun, Run, encode, encode_lines};
 use super::seek_table::{self, Frame};
-use super::trailer::{Checksum, RunIndex, Trailer};
-use super::{SCHEMA, SnapshotError};
+use super::trailer::{Aggregated, Checksum, RunIndex, Trailer};
+use super::{Aggregate, RUN_FLOWS, SnapshotError, schema_of};
 use crate::flow::{Extra, Flow};
 use crate::observe::{Dumped, Header, Record};
-use crate::policy::Compression;
+use crate::policy::{Compression, Detail};
 
 /// Writes a snapshot part by part: the header, runs in any order, the trailer.
 #[derive(Debug)]
@@ -37,8 +39,17 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Where `out` takes it not.
     pub fn new(out: W, header: &Header, compression: Compression) -> Result<Self, SnapshotError> {
+        Self::start(out, header, compression, Detail::Full)
+    }
+
+    pub(super) fn start(
+        out: W,
+        header: &Header,
+        compression: Compression,
+        detail: Detail,
+    ) -> Result<Self, SnapshotError> {
         let mut line = serde_json::to_vec(&HeaderLine {
-            schema: SCHEMA,
+            schema: schema_of(detail),
             header,
         })
         .map_err(|error| SnapshotError::Write(error.into()))?;
@@ -81,27 +92,20 @@ impl<W: Write> Writer<W> {
         self.trailer.resized = dumped.resized;
         let line = self.trailer.to_line();
         self.line(&line)?;
-        if self.compression == Compression::Zstd {
-            let table = seek_table::encode(&self.frames).ok_or_else(too_large)?;
-            self.out.write_all(&table).map_err(SnapshotError::Write)?;
-        }
+        let table = seek_table::encode(self.compression, &self.frames).ok_or_else(too_large)?;
+        self.out.write_all(&table).map_err(SnapshotError::Write)?;
         self.out.flush().map_err(SnapshotError::Write)?;
         Ok((self.out, self.trailer))
     }
 
     fn line(&mut self, line: &[u8]) -> Result<(), SnapshotError> {
-        match self.compression {
-            Compression::Zstd => {
-                let packed = packer(Vec::new())
-                    .and_then(|mut packer| {
-                        packer.write_all(line)?;
-                        packer.finish()
-                    })
-                    .map_err(SnapshotError::Write)?;
-                self.part(&packed, line.len() as u64)
-            }
-            Compression::None => self.part(line, line.len() as u64),
-        }
+        let packed = Packer::new(self.compression, Vec::new())
+            .and_then(|mut packer| {
+                packer.write_all(line)?;
+                packer.finish()
+            })
+            .map_err(SnapshotError::Write)?;
+        self.part(&packed, line.len() as u64)
     }
 
     fn part(&mut self, packed: &[u8], unpacked: u64) -> Result<(), SnapshotError> {
@@ -118,8 +122,34 @@ impl<W: Write> Writer<W> {
 fn too_large() -> SnapshotError {
     SnapshotError::Write(std::io::Error::new(
         std::io::ErrorKind::FileTooLarge,
-        "a part of the snapshot is larger than 4 GiB",
+        "a part of the snapshot is larger than 4 GiB, or there are more than a table can hold",
     ))
+}
+
+/// Writes a whole aggregate.
+///
+/// # Errors
+/// Where `out` takes it not.
+pub fn write_aggregate<W: Write>(
+    out: W,
+    header: &Header,
+    compression: Compression,
+    aggregate: Aggregate,
+    dumped: Dumped,
+) -> Result<(W, Trailer), SnapshotError> {
+    let mut writer = Writer::start(out, header, compression, Detail::Aggregate)?;
+    writer.trailer.aggregate = Some(Aggregated {
+        flows: aggregate.flows(),
+        folded: aggregate.folded(),
+    });
+    let groups = aggregate.into_groups();
+    let mut encoded = EncodedRun::default();
+    for run in groups.chunks(RUN_FLOWS) {
+        let append = |group: &Group, text: &mut Vec<u8>| write_group(group, text);
+        encoded = encode_lines(run.iter(), append, compression, encoded)?;
+        writer.run(&encoded)?;
+    }
+    writer.finish(dumped)
 }
 
 /// Writes a whole snapshot in one go.

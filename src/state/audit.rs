@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::policy::AuditKeep;
 use crate::report::Report;
 
-use super::{HALF_WRITTEN, State, StateError, replace};
+use super::{HALF_WRITTEN, State, StateError, replace, replace_soon};
 
 /// Names a run: its start in UTC and its process, as `20261122T091500.123Z-4711`; sorts by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,18 +58,29 @@ impl State {
         self.audit_directory().join(format!("{run}.json"))
     }
 
-    /// Writes a run's record, whole; a later call replaces it.
+    /// Writes a run's record, whole, before its first change.
     ///
     /// # Errors
     /// Where that fails.
     pub fn write_audit(&self, run: &RunName, report: &Report) -> Result<(), StateError> {
-        let path = self.audit_path(run);
-        let text = serde_json::to_vec(report).map_err(|source| StateError::File {
+        replace(&self.audit_path(run), &self.audit_text(run, report)?)
+    }
+
+    /// Replaces the record by one that tells more. Where the machine goes down soon afterwards, the
+    /// one before may be back: that of a run that was killed.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn update_audit(&self, run: &RunName, report: &Report) -> Result<(), StateError> {
+        replace_soon(&self.audit_path(run), &self.audit_text(run, report)?)
+    }
+
+    fn audit_text(&self, run: &RunName, report: &Report) -> Result<Vec<u8>, StateError> {
+        serde_json::to_vec(report).map_err(|source| StateError::File {
             what: "write",
-            path: path.clone(),
+            path: self.audit_path(run),
             source: source.into(),
-        })?;
-        replace(&path, &text)
+        })
     }
 
     /// Reads a run's record.
@@ -137,13 +148,8 @@ impl State {
         }
         let mut bytes = 0_u64;
         for (index, run) in (0_u64..).zip(self.by_age(current)?) {
-            let files = [
-                self.audit_path(&run),
-                self.undo_flows_path(&run),
-                self.undo_kept_path(&run),
-                self.undo_sent_path(&run),
-            ];
-            bytes += files
+            bytes += self
+                .files(&run)
                 .iter()
                 .filter_map(|path| fs::metadata(path).ok())
                 .map(|metadata| metadata.len())
@@ -151,16 +157,35 @@ impl State {
             if run == *current || (index < keep.runs && bytes <= keep.max_bytes) {
                 continue;
             }
-            // The record goes last, so that a killed run leaves nothing that no record names.
-            for path in files.iter().rev() {
-                match fs::remove_file(path) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => return Err(StateError::file("remove", path)(source)),
-                }
+            self.forget(&run)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all that a run left.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn forget(&self, run: &RunName) -> Result<(), StateError> {
+        // The record goes last, so that a killed run leaves nothing that no record names.
+        for path in self.files(run).iter().rev() {
+            match fs::remove_file(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(StateError::file("remove", path)(source)),
             }
         }
         Ok(())
+    }
+
+    /// A run's files, its record first.
+    fn files(&self, run: &RunName) -> [PathBuf; 4] {
+        [
+            self.audit_path(run),
+            self.undo_flows_path(run),
+            self.undo_kept_path(run),
+            self.undo_sent_path(run),
+        ]
     }
 
     /// The recorded runs: the one at work, then the others, the last written first.

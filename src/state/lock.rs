@@ -1,10 +1,14 @@
 //! One run at a time in a namespace.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{State, StateError};
+use crate::ownership;
 
 /// Held as long as a run acts; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -20,13 +24,8 @@ impl State {
     pub fn lock(&self, holder: &str) -> Result<Lock, StateError> {
         self.create()?;
         let path = self.directory.join("lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
+        let mut file = self
+            .open_lock(&path)
             .map_err(StateError::file("open", &path))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -50,6 +49,24 @@ impl State {
         };
         name_holder().map_err(StateError::file("write", &path))?;
         Ok(Lock { _file: file })
+    }
+
+    /// Opens the file, made where it is missing; never through a link, which root may have been led to.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                ownership::hand_over(&file, &self.directory)?;
+                Ok(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+            Err(error) => Err(error),
+        }
     }
 }
 

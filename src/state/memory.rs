@@ -1,14 +1,17 @@
-//! What one run tells the next: the history of this boot, and rules on hold.
+//! What one run tells the next: the history of this boot, rules on hold, and when rules ran.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
+use crate::schedule::Rounds;
 
-use super::{State, StateError, replace};
+use super::health::Health;
+use super::{State, StateError, replace, replace_soon};
 
 const SCHEMA: &str = "conntidy.state/1";
 
@@ -28,6 +31,12 @@ pub struct Memory {
     /// Rules on hold, with the run that was undone; they outlive a boot.
     #[serde(default)]
     pub holds: BTreeMap<String, String>,
+    /// When rules ran and how that went; what the breaker holds outlives a boot.
+    #[serde(default)]
+    pub rounds: Rounds,
+    /// How the last runs went; outlives a boot.
+    #[serde(default)]
+    pub health: Health,
 }
 
 impl Memory {
@@ -70,6 +79,8 @@ impl State {
         if memory.boot_id != boot_id {
             return Ok(Memory {
                 holds: memory.holds,
+                rounds: memory.rounds.of_other_boot(),
+                health: memory.health.of_other_boot(),
                 ..empty()
             });
         }
@@ -84,6 +95,20 @@ impl State {
     /// # Errors
     /// Where that fails; what was there before is then still there.
     pub fn remember(&self, memory: &Memory) -> Result<(), StateError> {
+        let (path, text) = self.written(memory)?;
+        replace(&path, &text)
+    }
+
+    /// The same where nothing is new that outlives a boot, and so need not outlive the machine's end.
+    ///
+    /// # Errors
+    /// Where that fails; what was there before is then still there.
+    pub fn remember_history(&self, memory: &Memory) -> Result<(), StateError> {
+        let (path, text) = self.written(memory)?;
+        replace_soon(&path, &text)
+    }
+
+    fn written(&self, memory: &Memory) -> Result<(PathBuf, Vec<u8>), StateError> {
         let path = self.directory.join("state.json");
         let memory = Memory {
             schema: SCHEMA.to_owned(),
@@ -94,7 +119,7 @@ impl State {
             path: path.clone(),
             source: source.into(),
         })?;
-        replace(&path, &text)
+        Ok((path, text))
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! STATE/netns-<device>-<inode>/lock         held while a run acts
-//!                             /state.json   history of this boot, rules on hold
+//!                             /state.json   history of this boot, rules on hold, when rules ran
+//!                             /persisted.zst    flows that rules with `persisted` follow
+//!                             /unconfirmed  the run that waits to be confirmed
 //!                             /audit/RUN.json
 //!                             /undo/RUN.flows   deleted entries as the kernel dumped them
 //!                             /undo/RUN.sent    which of them were sent, in order
@@ -12,18 +14,22 @@
 //! only grow, and a torn last record is ignored.
 
 mod audit;
+mod confirm;
+mod health;
 mod lock;
 mod memory;
+mod persisted;
 mod undo;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::observe::Netns;
+use crate::ownership;
 
 pub use audit::RunName;
+pub use health::{Counted, Health};
 pub use lock::Lock;
 pub use memory::{Memory, is_other};
 pub use undo::{Deleted, UndoReader, UndoWriter, frame, mark};
@@ -145,7 +151,7 @@ impl State {
         &self.directory
     }
 
-    /// Makes the directories, for the owner alone.
+    /// Makes the directories, for the owner of the state alone.
     ///
     /// # Errors
     /// Where that fails.
@@ -155,10 +161,7 @@ impl State {
             self.audit_directory(),
             self.undo_directory(),
         ] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&directory)
+            ownership::create_directory(&directory, 0o700)
                 .map_err(StateError::file("create", &directory))?;
         }
         Ok(())
@@ -176,20 +179,35 @@ impl State {
 /// How the name of a file ends that is not written to its end, before it is renamed.
 const HALF_WRITTEN: &str = ".tmp";
 
-/// Replaces a file whole: a reader sees the old or the new content, never a part.
+/// Replaces a file whole: a reader sees the old or the new content, never a part. From here on the
+/// new one stays, also where the machine goes down.
 fn replace(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    replace_soon(path, content)?;
+    let directory = directory_of(path);
+    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(StateError::file("write", path))
+}
+
+/// The same, but where the machine goes down soon afterwards the old content may be back.
+fn replace_soon(path: &Path, content: &[u8]) -> Result<(), StateError> {
+    let directory = directory_of(path);
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".")
             .suffix(HALF_WRITTEN)
             .tempfile_in(directory)?;
+        ownership::hand_over(file.as_file(), directory)?;
         io::Write::write_all(&mut file, content)?;
+        // Else there may be neither.
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
-        fs::File::open(directory)?.sync_all()
+        Ok(())
     };
     write().map_err(StateError::file("write", path))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use crate::ownership;
+
 use super::{RunName, State, StateError};
 
 const FRAME: usize = 10;
@@ -330,12 +332,15 @@ impl State {
     /// Where they cannot be made.
     pub fn undo_writer(&self, run: &RunName) -> Result<UndoWriter, StateError> {
         let create = |path: PathBuf| {
-            OpenOptions::new()
+            let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
                 .open(&path)
-                .map_err(StateError::file("create", &path))
+                .map_err(StateError::file("create", &path))?;
+            ownership::hand_over(&file, &self.undo_directory())
+                .map_err(StateError::file("hand over", &path))?;
+            Ok(file)
         };
         Ok(UndoWriter {
             flows: BufWriter::with_capacity(BUFFER, create(self.undo_flows_path(run))?),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::ownership;
+
 const PREFIX: &str = ".snapshot-";
 const SUFFIX: &str = ".tmp";
 
@@ -18,6 +20,20 @@ const MODE: u32 = 0o640;
 pub(super) struct Pending {
     file: BufWriter<NamedTempFile>,
     directory: PathBuf,
+    mode: u32,
+}
+
+/// Replaces a file whole, with these permissions: a reader sees the old or the new content.
+pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    let mut pending = Pending::create(directory)?;
+    pending.mode = mode;
+    pending.write_all(content)?;
+    pending.persist(path)?;
+    Ok(())
 }
 
 /// Whether a name is that of a file which was never finished.
@@ -41,9 +57,11 @@ impl Pending {
                     .mode(0o600)
                     .open(path)
             })?;
+        ownership::hand_over(file.as_file(), directory)?;
         Ok(Self {
             file: BufWriter::with_capacity(256 * 1024, file),
             directory: directory.to_owned(),
+            mode: MODE,
         })
     }
 
@@ -82,7 +100,7 @@ impl Pending {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.as_file()
-            .set_permissions(Permissions::from_mode(MODE))?;
+            .set_permissions(Permissions::from_mode(self.mode))?;
         file.as_file().sync_all()?;
         let bytes = file.as_file().metadata()?.len();
         Ok((file, bytes, self.directory))

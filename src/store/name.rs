@@ -8,6 +8,11 @@ use crate::policy::Compression;
 
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 const TIME_LENGTH: usize = 16;
+const ENDS: [(&str, Compression); 3] = [
+    (".jsonl.zst", Compression::Zstd),
+    (".jsonl.gz", Compression::Gzip),
+    (".jsonl", Compression::None),
+];
 /// Longest namespace part; a path to a namespace can be longer than a file name.
 const LONGEST_NETNS: usize = 64;
 
@@ -20,8 +25,8 @@ pub struct SnapshotName {
     pub number: u32,
     /// The network namespace; characters that a name cannot hold are `_`.
     pub netns: String,
-    /// Whether the name ends in `.zst`. Reading goes by the content.
-    pub compressed: bool,
+    /// What the name's end says. Reading goes by the content.
+    pub compression: Compression,
 }
 
 impl SnapshotName {
@@ -45,7 +50,7 @@ impl SnapshotName {
             time: i64::try_from(time_ns / 1_000_000_000).expect("2^64 ns are far below 2^63 s"),
             number: 1,
             netns,
-            compressed: compression == Compression::Zstd,
+            compression,
         }
     }
 
@@ -61,10 +66,9 @@ impl SnapshotName {
     /// Reads a file name; `None` where it is not a snapshot's.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let (stem, compressed) = match name.strip_suffix(".jsonl.zst") {
-            Some(stem) => (stem, true),
-            None => (name.strip_suffix(".jsonl")?, false),
-        };
+        let (stem, compression) = ENDS
+            .iter()
+            .find_map(|(end, compression)| Some((name.strip_suffix(end)?, *compression)))?;
         let (time, rest) = stem.split_at_checked(TIME_LENGTH)?;
         let time = NaiveDateTime::parse_from_str(time, TIME).ok()?;
         let rest = rest.strip_prefix('-')?;
@@ -76,7 +80,7 @@ impl SnapshotName {
             time: time.and_utc().timestamp(),
             number,
             netns: netns.to_owned(),
-            compressed,
+            compression,
         })
     }
 }
@@ -88,11 +92,8 @@ impl fmt::Display for SnapshotName {
         if self.number > 1 {
             write!(f, "~{}", self.number)?;
         }
-        f.write_str(if self.compressed {
-            ".jsonl.zst"
-        } else {
-            ".jsonl"
-        })
+        let end = ENDS.iter().find(|(_, packed)| *packed == self.compression);
+        f.write_str(end.map_or(".jsonl", |(end, _)| end))
     }
 }
 

@@ -4,9 +4,12 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use super::form::Form;
 use crate::observe::{Header, Observe, ObserveError, Record, Visit};
-use crate::policy::Compression;
-use crate::snapshot::{EncodedRun, Run, SnapshotError, Trailer, Writer, encode};
+use crate::policy::Detail;
+use crate::snapshot::{
+    Aggregate, EncodedRun, Run, SnapshotError, Trailer, Writer, encode, write_aggregate,
+};
 
 /// Full runs that wait while one is being encoded.
 const WAITING: usize = 1;
@@ -28,7 +31,8 @@ pub enum TakeError {
     Thread(#[source] std::io::Error),
 }
 
-/// Dumps a table into `out`. Memory is that of three runs, however large the table.
+/// Dumps a table into `out`. Memory is that of three runs, and of an aggregate its groups, however
+/// large the table.
 ///
 /// # Errors
 /// Where the dump fails or `out` takes no more; what was written is then no snapshot.
@@ -39,7 +43,7 @@ pub fn take<W: Write + Send>(
     source: &dyn Observe,
     header: &Header,
     out: W,
-    compression: Compression,
+    form: &Form,
     progress: impl FnMut(u64) + Send,
 ) -> Result<(W, Trailer), TakeError> {
     let (full, to_encode) = sync_channel(WAITING);
@@ -47,8 +51,12 @@ pub fn take<W: Write + Send>(
     thread::scope(|scope| {
         let encoder = thread::Builder::new()
             .name("snapshot".to_owned())
-            .spawn_scoped(scope, move || {
-                encode_runs(out, header, compression, &to_encode, &emptied)
+            .spawn_scoped(scope, move || match form.detail {
+                Detail::Full => encode_runs(out, header, form, &to_encode, &emptied),
+                Detail::Aggregate => {
+                    let groups = group_runs(header, form, &to_encode, &emptied);
+                    Ok(Encoded::Groups(out, Box::new(groups)))
+                }
             })
             .map_err(TakeError::Thread)?;
         let mut filler = Filler {
@@ -64,8 +72,17 @@ pub fn take<W: Write + Send>(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A full disk is why the dump's result does not matter any more.
-        let writer = written?;
-        Ok(writer.finish(dumped?)?)
+        match written? {
+            Encoded::Flows(writer) => Ok(writer.finish(dumped?)?),
+            Encoded::Groups(out, groups) => {
+                let mut header = header.clone();
+                if let Some(redactor) = &mut form.redactor.clone() {
+                    redactor.header(&mut header);
+                }
+                let packed = form.compression;
+                Ok(write_aggregate(out, &header, packed, *groups, dumped?)?)
+            }
+        }
     })
 }
 
@@ -113,21 +130,54 @@ impl<P> Filler<P> {
     }
 }
 
+/// What the second thread leaves to be finished.
+enum Encoded<W> {
+    /// All of it is written but the trailer.
+    Flows(Writer<W>),
+    /// Nothing is written yet.
+    Groups(W, Box<Aggregate>),
+}
+
 fn encode_runs<W: Write>(
     out: W,
     header: &Header,
-    compression: Compression,
+    form: &Form,
     runs: &Receiver<Run>,
     emptied: &Sender<Run>,
-) -> Result<Writer<W>, SnapshotError> {
-    let mut writer = Writer::new(out, header, compression)?;
+) -> Result<Encoded<W>, SnapshotError> {
+    let mut redactor = form.redactor.clone();
+    let mut header = header.clone();
+    if let Some(redactor) = &mut redactor {
+        redactor.header(&mut header);
+    }
+    let mut writer = Writer::new(out, &header, form.compression)?;
     let mut encoded = EncodedRun::default();
     for mut run in runs {
-        encoded = encode(&mut run, compression, encoded)?;
+        if let Some(redactor) = &mut redactor {
+            run.redact(redactor);
+        }
+        encoded = encode(&mut run, form.compression, encoded)?;
         writer.run(&encoded)?;
         run.clear();
         // The last runs come back when nobody fills runs any more.
         let _ = emptied.send(run);
     }
-    Ok(writer)
+    Ok(Encoded::Flows(writer))
+}
+
+fn group_runs(
+    header: &Header,
+    form: &Form,
+    runs: &Receiver<Run>,
+    emptied: &Sender<Run>,
+) -> Aggregate {
+    let mut groups = Aggregate::new(header, form.redactor.clone());
+    for mut run in runs {
+        for flow in run.flows() {
+            groups.add(flow);
+        }
+        run.clear();
+        let _ = emptied.send(run);
+    }
+    groups
 }

@@ -9,6 +9,7 @@
 //! twentieth in a zone, half with mark 7). `bare` dumps over one socket with a 64 KiB buffer and
 //! only walks the headers: nothing that reads the table is faster. `dump 1|2` is conntidy's own
 //! dump with that many visitors, `delete MARK` deletes the entries with that mark while it runs.
+//! With a PACE, `fill` and `delete` make so many changes a second.
 //! Each prints what it did and the seconds it took.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,6 +27,8 @@ use rustix::net::{RecvFlags, SendFlags};
 
 type Done = Result<(String, Duration), Box<dyn std::error::Error>>;
 
+const USAGE: &str = "usage: table fill N [PACE] | bare | dump 1|2 | delete MARK [PACE]";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments
@@ -34,15 +37,17 @@ fn main() -> ExitCode {
         .filter(|word| !word.starts_with("--"))
         .collect();
     let done = match words[..] {
-        ["fill", count] => number(count).and_then(fill),
+        ["fill", count] => number(count).and_then(|count| fill(count, None)),
+        ["fill", count, pace] => number(count).and_then(|count| fill(count, Some(pace))),
         ["bare"] => bare(),
         ["dump", visitors] => number(visitors).and_then(dump),
-        ["delete", mark] => number(mark).and_then(delete),
+        ["delete", mark] => number(mark).and_then(|mark| delete(mark, None)),
+        ["delete", mark, pace] => number(mark).and_then(|mark| delete(mark, Some(pace))),
         [] => {
-            println!("usage: table fill N | bare | dump 1|2 | delete MARK");
+            println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        _ => Err("usage: table fill N | bare | dump 1|2 | delete MARK".into()),
+        _ => Err(USAGE.into()),
     };
     match done {
         Ok((what, took)) => {
@@ -144,10 +149,18 @@ fn low(n: u32) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
-fn fill(count: u32) -> Done {
+/// As fast as the kernel goes, or with so many changes a second.
+fn paced(pace: Option<&str>) -> Result<SweepOptions, Box<dyn std::error::Error>> {
+    Ok(SweepOptions {
+        pace: pace.map(str::parse).transpose()?,
+        ..SweepOptions::default()
+    })
+}
+
+fn fill(count: u32, pace: Option<&str>) -> Done {
     not_in_the_initial_namespace()?;
     let started = Instant::now();
-    let sweep = Live::default().sweep(SweepOptions::default())?;
+    let sweep = Live::default().sweep(paced(pace)?)?;
     let mut feeder = sweep.feeder();
     for n in 0..count {
         let flow = varied(n);
@@ -213,10 +226,10 @@ fn dump(visitors: u32) -> Done {
     Ok((format!("dump of {} to {visitors}", dumped.entries), took))
 }
 
-fn delete(mark: u32) -> Done {
+fn delete(mark: u32, pace: Option<&str>) -> Done {
     not_in_the_initial_namespace()?;
     let started = Instant::now();
-    let sweep = Live::default().sweep(SweepOptions::default())?;
+    let sweep = Live::default().sweep(paced(pace)?)?;
     {
         let (mut first, mut second) = (sweep.feeder(), sweep.feeder());
         let take = |feeder: &mut conntidy::kernel::Feeder<'_>, record: &Record<'_>| {

@@ -246,7 +246,7 @@ fn json_has_lines_columns_and_codes() {
     let cli = Cli::new();
     cli.write(
         "policy.toml",
-        "version = 1\n[run]\nmode = \"äct\"\nevery = \"5m\"\n",
+        "version = 1\n[run]\nmode = \"äct\"\nevry = \"5m\"\n",
     );
     let ran = cli.run([
         "check",

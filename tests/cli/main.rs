@@ -3,5 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod check;
+mod ci_examples;
+mod completions;
+mod convert;
 mod fixture;
+mod man;
+mod plan;
+mod policy_tests;
 mod schema;

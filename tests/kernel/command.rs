@@ -17,6 +17,7 @@ crate::trials!(
     looking_needs_no_place_for_state,
     a_closed_pipe_is_no_error,
     a_closed_pipe_hides_no_refusal,
+    nobody_who_reads_what_is_said_keeps_nothing_from_being_done,
     differences_and_refusals_are_exit_codes_where_asked_for,
 );
 
@@ -113,6 +114,25 @@ fn a_closed_pipe_is_no_error() -> Result<(), Failed> {
     ] {
         unread(&gateway, arguments)?.exits(0)?;
     }
+    Ok(())
+}
+
+/// As on a full disk, or a terminal that is gone.
+fn nobody_who_reads_what_is_said_keeps_nothing_from_being_done() -> Result<(), Failed> {
+    let gateway = Gateway::new()?;
+    // With a warning about the rule, which deletes by port alone.
+    gateway.write_policy(POLICY)?;
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let dns = flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53");
+    flows::create([&dns])?;
+    let apply = ["apply", "-p", "policy.toml"];
+    let mut deaf = gateway.command(&[], &apply);
+    let status = deaf.stdout(Stdio::null()).stderr(full()?).status()?;
+    assert_eq!(status.code(), Some(0));
+    assert!(fixture::keys()?.is_empty());
+    let mut silent = gateway.command(&[], &apply);
+    let status = silent.stdout(full()?).stderr(full()?).status()?;
+    assert_eq!(status.code(), Some(1), "the report could not be printed");
     Ok(())
 }
 

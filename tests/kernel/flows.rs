@@ -125,6 +125,7 @@ pub(crate) fn keys_of<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Vec<Flow
 }
 
 /// One of each kind: protocols, states, translations, zones, marks, helpers, both families.
+#[expect(clippy::too_many_lines, reason = "an entry a few lines")]
 pub(crate) fn catalogue() -> Vec<(Flow, OwnedExtra)> {
     use conntidy::flow::SeqAdjust;
     use conntidy::flow::protocol::tcp;
@@ -176,6 +177,36 @@ pub(crate) fn catalogue() -> Vec<(Flow, OwnedExtra)> {
     let web = flow(Protocol::TCP, "[2001:db8::7]:1001", "[2001:db8::1]:80");
     let web = translated(web, "[fd00:3::9]:8080", "[2001:db8::7]:1001");
     all.push((in_state(web, tcp::ESTABLISHED), none));
+    for (src, dst, reply_src, reply_dst) in [
+        // The source of IPv6; a port alone, either end; both ends.
+        (
+            "[fd00::1]:3101",
+            "[2001:db8::9]:53",
+            "[2001:db8::9]:53",
+            "[2001:db8::100]:41001",
+        ),
+        (
+            "10.0.0.1:3102",
+            "192.0.2.2:80",
+            "192.0.2.2:8080",
+            "10.0.0.1:3102",
+        ),
+        (
+            "10.0.0.1:3103",
+            "192.0.2.2:80",
+            "192.0.2.2:80",
+            "10.0.0.1:41003",
+        ),
+        (
+            "10.0.0.1:3104",
+            "203.0.113.9:53",
+            "10.9.0.1:5353",
+            "203.0.113.1:41004",
+        ),
+    ] {
+        let plain = flow(Protocol::UDP, src, dst);
+        all.push((translated(plain, reply_src, reply_dst), none));
+    }
     for (port, orig, reply) in [(1, 5, 5), (2, 6, 0), (3, 0, 7)] {
         let mut zoned = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "10.0.0.2:2");
         (zoned.zone_orig, zoned.zone_reply) = (orig, reply);

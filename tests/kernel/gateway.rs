@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use conntidy::apply::Apply;
 use conntidy::config::{self, Source};
 use conntidy::flow::{Flow, FlowKey, Status};
-use conntidy::kernel::{Live, identity};
+use conntidy::kernel::{Live, identity, sets};
 use conntidy::observe::{Header, Observe};
 use conntidy::plan::{self, Judge, Options, Plan, RulePlan};
 use conntidy::policy::{Members, Policy};
 use conntidy::report::{Report, RuleResult, Undone};
+use conntidy::schedule::When;
 use conntidy::state::{RunName, State};
 use conntidy::undo::Undo;
 use libtest_mimic::Failed;
@@ -86,10 +87,16 @@ impl Gateway {
         Ok(State::of(&self.state_root(), &identity::netns()?))
     }
 
-    /// Writes the policy, `version` aside.
+    /// Writes the policy, `version` aside. A machine that was just started holds rules back: not
+    /// here, unless the policy has a `[run]` of its own.
     pub(crate) fn write_policy(&self, text: &str) -> Result<PathBuf, Failed> {
         let path = self.path().join("policy.toml");
-        fs::write(&path, format!("version = 1\n{text}"))?;
+        let run = if text.contains("[run]") {
+            ""
+        } else {
+            "\n[run]\nboot-grace = 0\n"
+        };
+        fs::write(&path, format!("version = 1\n{text}{run}"))?;
         Ok(path)
     }
 
@@ -100,7 +107,10 @@ impl Gateway {
             root: PathBuf::from("/"),
         })?;
         match loaded.policy {
-            Some(policy) => Ok((policy, loaded.members)),
+            Some(policy) => {
+                let members = sets::read(&policy, loaded.members);
+                Ok((policy, members))
+            }
             None => Err(format!("{:#?}", loaded.diagnostics).into()),
         }
     }
@@ -112,7 +122,8 @@ impl Gateway {
         let memory = self.state()?.memory(&header.boot_id)?;
         let options = Options {
             holds: memory.holds(),
-            ..Options::default()
+            persisted: self.state()?.persisted(&header.boot_id)?,
+            ..Options::timeless(&policy, &header)
         };
         header.history = memory.history;
         let members = plan::members(&policy, &members, &header);
@@ -144,7 +155,12 @@ impl Gateway {
             policy: &policy,
             members: &members,
             options: Options::default(),
+            when: When::Timeless,
+            by_hand: None,
+            saved: None,
             tell: &|_| {},
+            changing: &|_| {},
+            confirm: None,
         }
         .run()?;
         Ok(report)

@@ -4,27 +4,48 @@
 #![expect(clippy::unnecessary_wraps, reason = "every trial has one signature")]
 
 mod budgets;
+mod by_hand;
 mod capture;
 mod command;
+mod confirm;
+mod diff;
 mod doctor;
 mod dump;
+mod events;
 mod fixture;
 mod flows;
+mod front;
+mod front_guide;
+mod front_random;
 mod gateway;
 mod header;
+mod import;
+mod list;
+mod listener;
+mod metrics;
 mod namespace;
 mod oracle;
+mod persisted;
 mod proof;
 mod rails;
 mod rebuild;
 mod records;
 mod rehearse;
+mod restore;
 mod round_trip;
+mod saved;
+mod schedule;
 mod schemas;
+mod service;
+mod sets;
 mod snapshot;
+mod stats;
+mod surgery;
 mod sweep;
 mod timeouts;
+mod top;
 mod undoing;
+mod writers;
 
 use std::process::ExitCode;
 
@@ -64,23 +85,44 @@ fn main() -> ExitCode {
     let refusal = private().err();
     let trials = [
         budgets::all(),
+        by_hand::all(),
         capture::all(),
         command::all(),
+        confirm::all(),
+        diff::all(),
         doctor::all(),
         dump::all(),
+        events::all(),
+        front::all(),
+        front_guide::all(),
+        front_random::all(),
         header::all(),
+        import::all(),
+        list::all(),
+        listener::all(),
+        metrics::all(),
         namespace::all(),
+        persisted::all(),
         proof::all(),
         rails::all(),
         rebuild::all(),
         records::all(),
         rehearse::all(),
+        restore::all(),
         round_trip::all(),
+        saved::all(),
+        schedule::all(),
         schemas::all(),
+        service::all(),
+        sets::all(),
         snapshot::all(),
+        surgery::all(),
+        stats::all(),
         sweep::all(),
         timeouts::all(),
+        top::all(),
         undoing::all(),
+        writers::all(),
     ]
     .into_iter()
     .flatten()

@@ -17,6 +17,10 @@ const VERSION_1: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/cases/snapshot/version-1.jsonl.zst"
 );
+const AGGREGATE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/cases/snapshot/aggregate-1.jsonl.zst"
+);
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/gateway.toml");
 
 /// Keywords that say nothing of what is valid, or little beside the others.
@@ -102,6 +106,22 @@ fn breaches(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String
                     found.extend(breaches(root, wanted, value, &format!("{at}/{index}")));
                 }
             }
+            "prefixItems" => {
+                let members = value.as_array().map_or(&[][..], Vec::as_slice);
+                for (index, (schema, value)) in list.iter().zip(members).enumerate() {
+                    found.extend(breaches(root, schema, value, &format!("{at}/{index}")));
+                }
+            }
+            "minItems" | "maxItems" => {
+                let length = value.as_array().map(|members| members.len() as u64);
+                let holds = |length: u64| match keyword.as_str() {
+                    "minItems" => wanted.as_u64().is_some_and(|least| length >= least),
+                    _ => wanted.as_u64().is_some_and(|most| length <= most),
+                };
+                if !length.is_none_or(holds) {
+                    found.push(format!("{at}: not {keyword} {wanted}"));
+                }
+            }
             other if ANNOTATIONS.contains(&other) => {}
             other => found.push(format!("{at}: `{other}` is not checked by this test")),
         }
@@ -122,11 +142,11 @@ fn is_a(name: &Value, value: &Value) -> bool {
     }
 }
 
-fn schema(gateway: &Gateway, name: &str) -> Result<Value, Failed> {
+pub(crate) fn schema(gateway: &Gateway, name: &str) -> Result<Value, Failed> {
     gateway.run(&["schema", name])?.exits(0)?.document()
 }
 
-fn agrees(name: &str, schema: &Value, document: &Value) -> Result<(), Failed> {
+pub(crate) fn agrees(name: &str, schema: &Value, document: &Value) -> Result<(), Failed> {
     let found = breaches(schema, schema, document, name);
     if found.is_empty() {
         return Ok(());
@@ -139,6 +159,144 @@ fn agrees(name: &str, schema: &Value, document: &Value) -> Result<(), Failed> {
         .into())
 }
 
+const CLAIMED: &str = "udp 10.0.0.1:1 192.0.2.1:53";
+const UNCLAIMED: &str = "udp 10.0.0.1:1 192.0.2.1:54";
+
+/// Schemas, and the code with which these command lines end that print such a document.
+const DOCUMENTS: &[(&str, i32, &[&str])] = &[
+    ("check", 0, &["check", EXAMPLE, "-o", "json"]),
+    ("check", 78, &["check", "bad.toml", "-o", "json"]),
+    ("doctor", 0, &["doctor", "-o", "json"]),
+    ("doctor", 0, &["doctor", "--probe", "-o", "json"]),
+    (
+        "explain",
+        0,
+        &["explain", "-p", "policy.toml", CLAIMED, "-o", "json"],
+    ),
+    (
+        "explain",
+        0,
+        &["explain", "-p", "policy.toml", UNCLAIMED, "-o", "json"],
+    ),
+    ("plan", 0, &["plan", "-p", "policy.toml", "-o", "json"]),
+    (
+        "plan",
+        0,
+        &["plan", "-p", EXAMPLE, "--from", SAMPLE, "-o", "json"],
+    ),
+    (
+        "plan",
+        0,
+        &["plan", "-p", EXAMPLE, "--from", VERSION_1, "-o", "json"],
+    ),
+    (
+        "plan",
+        0,
+        &[
+            "plan",
+            "-p",
+            "policy.toml",
+            "--out",
+            "plan.json",
+            "-o",
+            "json",
+        ],
+    ),
+    ("report", 0, &["apply", "-p", "policy.toml", "-o", "json"]),
+    (
+        "plan",
+        0,
+        &[
+            "update",
+            "--set-mark",
+            "1",
+            "--dport",
+            "54",
+            "-n",
+            "-o",
+            "json",
+        ],
+    ),
+    (
+        "report",
+        0,
+        &[
+            "update",
+            "--set-mark",
+            "1/3",
+            "--dport",
+            "54",
+            "-y",
+            "-o",
+            "json",
+        ],
+    ),
+    (
+        "report",
+        0,
+        &["delete", "--dport", "54", "--yes", "-o", "json"],
+    ),
+    (
+        "expectations",
+        0,
+        &["list", "--table", "expect", "-o", "json"],
+    ),
+    ("runs", 0, &["undo", "--list", "-o", "json"]),
+    ("report", 0, &["undo", "-o", "json"]),
+    (
+        "flush",
+        0,
+        &["flush", "--kernel", "-p", "tcp", "--yes", "-o", "json"],
+    ),
+    ("rehearsal", 0, &["rehearse", EXAMPLE, "-o", "json"]),
+    (
+        "snapshot-summary",
+        0,
+        &["snapshot", "show", SAMPLE, "-o", "json"],
+    ),
+    (
+        "snapshot-summary",
+        0,
+        &["snapshot", "show", VERSION_1, "-o", "json"],
+    ),
+    ("count", 0, &["count", "--by", "src/24,dport", "-o", "json"]),
+    ("list", 0, &["list", "-o", "json"]),
+    ("list", 4, &["list", "--from", VERSION_1, "-o", "json"]),
+    (
+        "list",
+        0,
+        &["list", "--columns", "src,state,status", "-o", "json"],
+    ),
+    ("test", 1, &["test", "-o", "json"]),
+    (
+        "policy-drift",
+        0,
+        &[
+            "plan",
+            "-p",
+            EXAMPLE,
+            "--from",
+            SAMPLE,
+            "--compare",
+            "policy.toml",
+            "-o",
+            "json",
+        ],
+    ),
+    ("stats", 0, &["stats", "-o", "json"]),
+    ("stats", 0, &["stats", "--for", "1s", "-o", "json"]),
+    ("diff", 0, &["diff", SAMPLE, VERSION_1, "-o", "json"]),
+    ("diff", 0, &["diff", VERSION_1, "live", "-o", "json"]),
+    ("diff", 0, &["diff", AGGREGATE, "live", "-o", "json"]),
+    ("series", 0, &["series", SAMPLE, VERSION_1, "-o", "json"]),
+    ("series", 0, &["series", AGGREGATE, SAMPLE, "-o", "json"]),
+    (
+        "snapshot-summary",
+        4,
+        &["snapshot", "show", "--salvage", "cut", "-o", "json"],
+    ),
+];
+
 fn every_document_agrees_with_its_schema() -> Result<(), Failed> {
     let gateway = Gateway::new()?;
     gateway.write_policy(
@@ -150,57 +308,22 @@ fn every_document_agrees_with_its_schema() -> Result<(), Failed> {
     flows::create([&dns, &other])?;
     let cut = gateway.path().join("cut");
     std::fs::write(&cut, &std::fs::read(SAMPLE)?[..300_000])?;
-    let cut = cut.to_str().ok_or("not UTF-8")?;
     std::fs::write(gateway.path().join("bad.toml"), "version = 1\nrulse = 1\n")?;
-    let claimed = "udp 10.0.0.1:1 192.0.2.1:53";
-    let unclaimed = "udp 10.0.0.1:1 192.0.2.1:54";
-    for (name, code, arguments) in [
-        ("check", 0, &["check", EXAMPLE, "-o", "json"][..]),
-        ("check", 78, &["check", "bad.toml", "-o", "json"]),
-        ("doctor", 0, &["doctor", "-o", "json"]),
-        ("doctor", 0, &["doctor", "--probe", "-o", "json"]),
-        (
-            "explain",
-            0,
-            &["explain", "-p", "policy.toml", claimed, "-o", "json"],
-        ),
-        (
-            "explain",
-            0,
-            &["explain", "-p", "policy.toml", unclaimed, "-o", "json"],
-        ),
-        ("plan", 0, &["plan", "-p", "policy.toml", "-o", "json"]),
-        (
-            "plan",
-            0,
-            &["plan", "-p", EXAMPLE, "--from", SAMPLE, "-o", "json"],
-        ),
-        (
-            "plan",
-            0,
-            &["plan", "-p", EXAMPLE, "--from", VERSION_1, "-o", "json"],
-        ),
-        ("report", 0, &["apply", "-p", "policy.toml", "-o", "json"]),
-        ("rehearsal", 0, &["rehearse", EXAMPLE, "-o", "json"]),
-        (
-            "snapshot-summary",
-            0,
-            &["snapshot", "show", SAMPLE, "-o", "json"],
-        ),
-        (
-            "snapshot-summary",
-            0,
-            &["snapshot", "show", VERSION_1, "-o", "json"],
-        ),
-        (
-            "snapshot-summary",
-            4,
-            &["snapshot", "show", "--salvage", cut, "-o", "json"],
-        ),
-    ] {
-        let document = gateway.run(arguments)?.exits(code)?.document()?;
+    std::fs::write(
+        gateway.path().join("a.test.toml"),
+        "policy = \"policy.toml\"\n[tests.one]\nflows = \"udp 17 9 src=10.0.0.5 dst=192.0.2.1 sport=1 \
+         dport=53 src=192.0.2.1 dst=10.0.0.5 sport=53 dport=1\"\nexpect.dns = { selected = 2 }\n",
+    )?;
+    for (name, code, arguments) in DOCUMENTS {
+        let document = gateway.run(arguments)?.exits(*code)?.document()?;
         agrees(name, &schema(&gateway, name)?, &document)?;
     }
+    let saved = std::fs::read(gateway.path().join("plan.json"))?;
+    agrees(
+        "saved-plan",
+        &schema(&gateway, "saved-plan")?,
+        &serde_json::from_slice(&saved)?,
+    )?;
     let lines = schema(&gateway, "snapshot")?;
     let taken = gateway.path().join("taken");
     let path = taken.to_str().ok_or("not UTF-8")?;

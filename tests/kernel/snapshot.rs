@@ -10,6 +10,7 @@ use libtest_mimic::Failed;
 
 use crate::fixture;
 use crate::flows;
+use crate::gateway::Gateway;
 
 crate::trials!(
     what_is_taken_is_what_the_table_holds,
@@ -17,6 +18,9 @@ crate::trials!(
     a_setting_needs_no_policy,
     stdout_is_a_stream_that_other_programs_read,
     a_full_disk_costs_the_new_snapshot_only,
+    however_full_the_disk_is_nothing_older_is_lost,
+    applying_takes_the_snapshot_that_is_due_before_its_rules_run,
+    a_store_that_fails_keeps_no_rule_from_running,
 );
 
 /// `conntidy` in this thread's namespace, with state of its own.
@@ -171,5 +175,87 @@ fn a_full_disk_costs_the_new_snapshot_only() -> Result<(), Failed> {
     let name = first.trim_end().rsplit('/').next().unwrap_or_default();
     assert_eq!(read("left")?.lines().collect::<Vec<_>>(), [name]);
     assert!(read("shown")?.contains("flows      1"));
+    Ok(())
+}
+
+fn however_full_the_disk_is_nothing_older_is_lost() -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    flows::create(&flows::many(3000))?;
+    let full = home.path().join("full");
+    std::fs::create_dir(&full)?;
+    // Each round leaves less room: the snapshot fits, fits in part, or not at all.
+    let script = "set -e; mount -t tmpfs -o size=2m none \"$1\"; cd \"$1\"; store=\"$1/store\"; \
+        take() { \"$0\" -q snapshot take --set snapshot.directory=\"$store\" \
+            --set snapshot.compression=none --set 'snapshot.keep={ last = 2 }'; }; \
+        take > /dev/null; fitted=0; failed=0; \
+        for room in 1300 1100 1000 900 800 700 600 550 500 450 400 350 300 200 100 60 20 8 4 0; do \
+            rm -f ballast; sync; \
+            free=$(df -k --output=avail . | tail -n 1); \
+            if [ $free -gt $room ]; then \
+                dd if=/dev/zero of=ballast bs=1k count=$((free - room)) status=none; fi; \
+            before=$(ls store); newest=$(echo \"$before\" | sort | tail -n 1); \
+            if take > /dev/null 2> said; then fitted=$((fitted + 1)); [ -e \"store/$newest\" ]; else \
+                failed=$((failed + 1)); [ \"$(ls store)\" = \"$before\" ]; \
+                grep -q 'No space left on device' said; fi; \
+            [ -z \"$(find store -name '.*' -type f)\" ]; \
+            for file in store/*; do \"$0\" snapshot show \"$file\" > /dev/null; done; \
+        done; echo $fitted $failed > \"$2/rounds\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(env!("CARGO_BIN_EXE_conntidy"))
+        .args([&full, home.path()])
+        .env("HOME", home.path())
+        .output()?;
+    succeeds(output)?;
+    let rounds = std::fs::read_to_string(home.path().join("rounds"))?;
+    let counts: Vec<u32> = rounds.split_whitespace().flat_map(str::parse).collect();
+    let [fitted, failed] = counts[..] else {
+        return Err(format!("no rounds: {rounds}").into());
+    };
+    assert!(fitted > 0 && failed > 0, "{rounds}");
+    Ok(())
+}
+
+const DELETING: &str = "[rules.all]\neverything = true\naction = \"delete\"\nallow-assured = true\n\
+    budget = { percent = 100 }\n[limits]\ndelete = \"100%\"\n";
+
+fn applying_takes_the_snapshot_that_is_due_before_its_rules_run() -> Result<(), Failed> {
+    flows::create(&flows::many(20))?;
+    let gateway = Gateway::new()?;
+    let store = gateway.path().join("store");
+    let keep = "every = \"15m\"\ndetail = \"full\"\nkeep = { last = 5 }";
+    let directory = store.display();
+    gateway.write_policy(&format!(
+        "{DELETING}[snapshot]\ndirectory = \"{directory}\"\n{keep}\n"
+    ))?;
+    let apply = ["apply", "-p", "policy.toml"];
+    let ran = gateway.run(&apply)?.exits(0)?;
+    assert!(ran.err.contains("its interval has passed"), "{}", ran.err);
+    assert!(fixture::keys()?.is_empty(), "the rule ran");
+    let files: Vec<_> = std::fs::read_dir(&store)?.flatten().collect();
+    assert_eq!(files.len(), 1);
+    let path = files[0].path();
+    assert_eq!(recorded(path.to_str().ok_or("not UTF-8")?)?.len(), 20);
+    let header = Recorded::open(&path)?.header()?;
+    assert_eq!(header.trigger, Some(conntidy::observe::Trigger::Interval));
+    assert!(header.policy_sha256.is_some());
+    gateway.run(&apply)?.exits(0)?;
+    assert_eq!(std::fs::read_dir(&store)?.count(), 1, "none is due yet");
+    Ok(())
+}
+
+fn a_store_that_fails_keeps_no_rule_from_running() -> Result<(), Failed> {
+    flows::create(&flows::many(20))?;
+    let gateway = Gateway::new()?;
+    let file = gateway.path().join("no-directory");
+    std::fs::write(&file, "")?;
+    gateway.write_policy(&format!(
+        "{DELETING}[snapshot]\ndirectory = \"{}\"\nevery = \"15m\"\nkeep = {{ last = 5 }}\n",
+        file.display()
+    ))?;
+    let ran = gateway.run(&["apply", "-p", "policy.toml"])?.exits(4)?;
+    assert!(ran.err.contains("no-directory"), "{}", ran.err);
+    assert!(ran.err.contains("the run goes on"), "{}", ran.err);
+    assert!(fixture::keys()?.is_empty());
     Ok(())
 }

@@ -10,6 +10,7 @@ use conntidy::policy::{
 };
 
 use crate::idle::Certainty;
+use crate::strategies::Earlier;
 use crate::truth::{self, View};
 
 /// What a policy decides over a table; rules are told by their index in [`Policy::rules`].
@@ -75,6 +76,7 @@ pub(crate) fn model(
     header: &Header,
     members: &[Members],
     flows: &[(Flow, Extra<'_>)],
+    earlier: &Earlier,
 ) -> Decision {
     let view = View {
         header,
@@ -93,7 +95,10 @@ pub(crate) fn model(
 
     let mut refused = BTreeMap::new();
     for (index, rule) in policy.rules.iter().enumerate() {
-        if sets_of(&rule.predicate).any(|set| !truth::is_set_usable(view, set)) {
+        // What does not run is not refused.
+        if !earlier.rests(index)
+            && sets_of(&rule.predicate).any(|set| !truth::is_set_usable(view, set))
+        {
             refused.insert(index, Refusal::Set);
         }
     }
@@ -104,7 +109,16 @@ pub(crate) fn model(
         .map(|(index, rule)| {
             // A refused rule keeps its claims: without its set, all that it may take.
             let blind = refused.contains_key(&index);
-            rule_matches(view, rule, action(policy, rule), flows, blind)
+            let mut matches = rule_matches(view, rule, action(policy, rule), flows, blind);
+            for (number, matches) in matches.iter_mut().enumerate() {
+                *matches &= !earlier.rests(index);
+                if let Some(wanted) = rule.persisted.filter(|_| !blind) {
+                    let identified = flows[number].0.present.contains(Present::ID);
+                    let age = earlier.age(index, number).unwrap_or(0);
+                    *matches &= identified && age >= wanted.0;
+                }
+            }
+            matches
         })
         .collect();
 
@@ -281,7 +295,8 @@ fn left(
     let state = flow.state_name();
     let unknown_status = !flow.present.contains(Present::STATUS);
     match rule.action {
-        Action::Report => None,
+        // No policy says `update`.
+        Action::Report | Action::Update(_) => None,
         Action::Expire { grace } => {
             if !flow.present.contains(Present::TIMEOUT) || status(Status::FIXED_TIMEOUT) {
                 return Some("fixed-timeout");
@@ -349,7 +364,7 @@ fn is_over_budget(rule: &Rule, selected: &[&Flow], entries: u64) -> bool {
         return all > by_count.min(by_percent);
     }
     match rule.action {
-        Action::Report => false,
+        Action::Report | Action::Update(_) => false,
         Action::Expire { grace } => grace.0 < 7440 && all > share(Percent(5000), entries),
         Action::Delete => {
             let open = selected

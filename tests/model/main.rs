@@ -104,7 +104,13 @@ proptest! {
     #[test]
     fn the_model_acts_on_nothing_that_must_be_left_alone(case in case(80)) {
         let flows = case.borrowed();
-        let decision = decide::model(&case.policy, &case.header, &case.members, &flows);
+        let decision = decide::model(
+            &case.policy,
+            &case.header,
+            &case.members,
+            &flows,
+            &case.earlier,
+        );
         for (index, (flow, _)) in flows.iter().enumerate() {
             if let Some(rule) = decision.acts_on(index) {
                 prop_assert!(!flow.is_offloaded());
@@ -128,7 +134,13 @@ fn random_cases_reach_every_outcome() {
     for _ in 0..600 {
         let case = case(250).new_tree(&mut runner).unwrap().current();
         let flows = case.borrowed();
-        let decision = decide::model(&case.policy, &case.header, &case.members, &flows);
+        let decision = decide::model(
+            &case.policy,
+            &case.header,
+            &case.members,
+            &flows,
+            &case.earlier,
+        );
         for verdict in &decision.flows {
             *seen.entry(format!("{:?}", verdict.outcome)).or_default() += 1;
             if !verdict.reported.is_empty() {

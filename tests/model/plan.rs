@@ -1,10 +1,14 @@
 //! The plan against the model: the same flows selected, left and refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use conntidy::flow::{Flow, FlowKey};
+use conntidy::history::{Followed, Identity, Persisted, Sighting, fingerprint};
 use conntidy::observe::{Dumped, Header, Observe, ObserveError, Record, Visit};
 use conntidy::plan::{self, Act, Judge, LeftCounts, Options, Refusal, Scan, Selected, Sink, Step};
+
+use conntidy::schedule::{Came, Rounds, When};
 
 use crate::decide::{self, Decision, Outcome};
 use crate::strategies::Case;
@@ -67,10 +71,47 @@ pub(crate) fn numbered(mut case: Case) -> Case {
     case
 }
 
+/// What earlier runs left, as planning wants it.
+fn options(case: &Case) -> Options {
+    let (policy, header) = (&case.policy, &case.header);
+    let mut rounds = Rounds::default();
+    let mut persisted = Persisted::default();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if case.earlier.rests(index) {
+            rounds.ran(&rule.name, header.uptime_ns, Came::Well);
+        }
+        let flows = case.flows.iter().enumerate();
+        let sightings = flows.filter_map(|(number, (flow, _))| {
+            let age = case.earlier.age(index, number)?;
+            Some(Sighting {
+                identity: Identity::of(flow)?,
+                since_ns: header.uptime_ns - age * 1_000_000_000,
+            })
+        });
+        let followed = Followed::new(
+            fingerprint(policy, rule),
+            header.uptime_ns,
+            sightings.collect(),
+        );
+        persisted.keep(&rule.name, Arc::new(followed));
+    }
+    Options {
+        schedule: rounds.schedule(policy, header, When::Due),
+        persisted,
+        ..Options::default()
+    }
+}
+
 /// Where plan and model differ.
 pub(crate) fn differences(case: &Case) -> Vec<String> {
-    let expected = decide::model(&case.policy, &case.header, &case.members, &case.borrowed());
-    let options = Options::default();
+    let expected = decide::model(
+        &case.policy,
+        &case.header,
+        &case.members,
+        &case.borrowed(),
+        &case.earlier,
+    );
+    let options = options(case);
     let judge = Judge::new(&case.policy, &case.members, &case.header, &options);
     let mut found = Vec::new();
     compare_selected(case, &expected, &judge, &mut found);
@@ -117,7 +158,7 @@ fn describe(case: &Case, (id, rule): (u32, u16), what: &str) -> String {
 }
 
 fn compare_counts(case: &Case, expected: &Decision, judge: &Judge<'_>, found: &mut Vec<String>) {
-    let plan = plan::plan(&Table(case), judge, &Options::default(), &|_| {})
+    let plan = plan::plan(&Table(case), judge, &options(case), &|_| {})
         .expect("a table in memory can be read");
     for (index, rule) in plan.rules.iter().enumerate() {
         let of_rule = expected.flows.iter().filter(|v| v.claimed == Some(index));

@@ -74,6 +74,34 @@ pub(crate) struct Case {
     pub(crate) header: Header,
     pub(crate) members: Vec<Members>,
     pub(crate) flows: Vec<(Flow, OwnedExtra)>,
+    pub(crate) earlier: Earlier,
+}
+
+/// What earlier runs left.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier {
+    /// Rules that are not due, by index.
+    resting: Vec<bool>,
+    /// For how many seconds flows have matched, in no particular order.
+    ages: Vec<Option<u64>>,
+}
+
+impl Earlier {
+    /// Whether a rule is not due.
+    pub(crate) fn rests(&self, rule: usize) -> bool {
+        self.resting[rule % self.resting.len()]
+    }
+
+    /// For how many seconds a rule has matched a flow.
+    pub(crate) fn age(&self, rule: usize, flow: usize) -> Option<u64> {
+        self.ages[(rule * 7 + flow) % self.ages.len()]
+    }
+}
+
+fn earlier() -> impl Strategy<Value = Earlier> {
+    let resting = vec(proptest::bool::weighted(0.15), 6);
+    let ages = vec(option::of(select(&[0_u64, 1, 29, 30, 60, 61][..])), 11);
+    (resting, ages).prop_map(|(resting, ages)| Earlier { resting, ages })
 }
 
 impl Case {
@@ -88,13 +116,15 @@ impl Case {
 
 /// A policy on a table of at most `most` flows.
 pub(crate) fn case(most: usize) -> impl Strategy<Value = Case> {
-    (sets(), header(), vec(flow(), 1..most)).prop_flat_map(|(sets, header, flows)| {
+    let table = (sets(), header(), vec(flow(), 1..most), earlier());
+    table.prop_flat_map(|(sets, header, flows, earlier)| {
         let (sets, members): (Vec<Set>, Vec<Members>) = sets.into_iter().unzip();
         policy(sets).prop_map(move |policy| Case {
             policy,
             header: header.clone(),
             members: members.clone(),
             flows: flows.clone(),
+            earlier: earlier.clone(),
         })
     })
 }
@@ -377,14 +407,21 @@ fn rule() -> impl Strategy<Value = Rule> {
                         })
                     }),
                     predicate,
+                    narrowed: Predicate::default(),
+                    allow_half_closed: false,
+                    only_claims: false,
                     everything,
                     action,
                     order,
                     allow_assured,
+                    by_hand: false,
                     include_host,
                     ignore_ct_timeout,
                     accept_risk: accept_risk.then(|| "tried".to_owned()),
                     over,
+                    persisted: None,
+                    every: None,
+                    when: None,
                 }
             },
         )
@@ -395,22 +432,30 @@ fn policy(sets: Vec<Set>) -> impl Strategy<Value = Policy> {
     (
         mode,
         (percent(), percent()),
-        vec(rule(), 0..6),
+        vec(
+            (rule(), option::weighted(0.25, select(&[1_u64, 30, 60][..]))),
+            0..6,
+        ),
         vec(predicate(true), 0..2),
     )
         .prop_map(move |(mode, (delete, expire), mut rules, protect)| {
-            for (index, rule) in rules.iter_mut().enumerate() {
+            for (index, (rule, persisted)) in rules.iter_mut().enumerate() {
+                rule.persisted = persisted.filter(|_| rule.over.is_none()).map(Seconds);
                 rule.name = format!("rule{index}");
             }
+            let mut rules: Vec<Rule> = rules.into_iter().map(|(rule, _)| rule).collect();
             rules.sort_by_key(|rule| (rule.order, rule.name.clone()));
             let protect = protect.into_iter().enumerate();
             Policy {
                 mode,
+                every: Seconds(300),
+                boot_grace: Seconds(600),
                 strict_filter: false,
                 limits: Limits {
                     delete,
                     expire,
                     pace: None,
+                    breaker: 3,
                 },
                 goals: Vec::new(),
                 apply_to_existing: Vec::new(),
@@ -427,6 +472,7 @@ fn policy(sets: Vec<Set>) -> impl Strategy<Value = Policy> {
                 snapshot: SnapshotSettings {
                     directory: "/var/lib/conntidy/snapshots".to_owned(),
                     compression: Compression::Zstd,
+                    ..SnapshotSettings::default()
                 },
                 audit: AuditKeep {
                     runs: 50,
@@ -499,6 +545,7 @@ fn history() -> impl Strategy<Value = History> {
                 retimes,
                 ct_timeouts,
                 clock,
+                ..History::default()
             }
         })
 }

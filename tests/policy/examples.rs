@@ -25,7 +25,7 @@ fn examples() -> Vec<(String, String)> {
 #[test]
 fn every_example_passes_without_a_doubt() {
     let examples = examples();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for (name, text) in examples {
         let loaded = load::load(&[Text::file(name.clone(), text)]);
         assert_eq!(loaded.diagnostics, [], "{name}");

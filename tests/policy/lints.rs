@@ -285,3 +285,16 @@ fn a_rule_that_may_empty_the_table_is_a_doubt_unless_something_stops_it() {
     assert!(!policy(100, 99, true));
     assert!(!policy(100, 100, false));
 }
+
+#[test]
+fn snapshots_without_end_are_a_doubt_and_a_key_without_pseudonyms_too() {
+    let every = "[snapshot]\nevery = \"15m\"\n";
+    assert_eq!(codes(every, None), [Code::UnboundedStore]);
+    assert_eq!(codes(&format!("{every}keep = {{ last = 3 }}"), None), []);
+    let pressure = "[snapshot]\non-pressure = { above = \"90%\" }\n";
+    assert_eq!(codes(pressure, None), [Code::UnboundedStore]);
+    assert_eq!(codes("[snapshot]\ncompression = \"none\"", None), []);
+    for key in ["credential = \"key\"", "detail = \"full\""] {
+        assert_eq!(errors(&format!("[snapshot]\n{key}")), [Code::NoEffect]);
+    }
+}

@@ -27,6 +27,10 @@ fn the_smallest_policy_has_the_documented_defaults() {
     assert_eq!(policy.goals, []);
     assert_eq!(policy.snapshot.directory, "/var/lib/conntidy/snapshots");
     assert_eq!(policy.snapshot.compression, Compression::Zstd);
+    assert_eq!(policy.snapshot, SnapshotSettings::default());
+    assert_eq!(policy.snapshot.detail, Detail::Aggregate);
+    assert_eq!(policy.snapshot.every, None);
+    assert!(policy.snapshot.keep.is_everything());
     assert_eq!(policy.audit.runs, 50);
     assert_eq!(policy.audit.max_bytes, 256 << 20);
     assert_eq!(policy.sha256.len(), 64);
@@ -210,5 +214,36 @@ fn a_later_layer_wins_key_by_key_in_tables_and_whole_in_matches() {
     assert_eq!(
         rule.predicate.tests,
         [Test::Address(AddressField::Src, vec![src])]
+    );
+}
+
+#[test]
+fn the_whole_snapshot_section_is_read() {
+    let policy = load_policy(
+        "version = 1\n[snapshot]\nevery = \"15m\"\ndetail = \"full\"\n\
+         on-pressure = { above = \"90%\" }\naddresses = \"pseudonym\"\ncredential = \"key\"\n\
+         compression = \"gzip\"\nkeep = { last = 96, daily = 14, max-age = \"30d\", max-bytes = \"1GiB\" }\n",
+    );
+    assert_eq!(
+        policy.snapshot,
+        SnapshotSettings {
+            directory: "/var/lib/conntidy/snapshots".to_owned(),
+            every: Some(Seconds(900)),
+            detail: Detail::Full,
+            on_pressure: Some(OnPressure {
+                above: Percent(9000),
+                again_after: Seconds(600),
+                detail: Detail::Full,
+            }),
+            addresses: AddressSetting::Pseudonym(KeySource::Credential("key".to_owned())),
+            compression: Compression::Gzip,
+            keep: SnapshotKeep {
+                last: Some(96),
+                daily: Some(14),
+                max_age: Some(Seconds(30 * 86_400)),
+                max_bytes: Some(1 << 30),
+                ..SnapshotKeep::default()
+            },
+        }
     );
 }

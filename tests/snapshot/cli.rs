@@ -192,6 +192,58 @@ fn what_cannot_be_read_is_named() {
     }
 }
 
+fn within(directory: &Path, arguments: &[&str]) -> Assert {
+    Command::new(env!("CARGO_BIN_EXE_conntidy"))
+        .args(arguments)
+        .current_dir(directory)
+        .assert()
+}
+
+#[test]
+fn a_snapshot_of_the_store_goes_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = "20260131T120000Z-init";
+    let store = directory.path().join("store");
+    fs::create_dir(&store).unwrap();
+    fs::copy(sample(), store.join(format!("{name}.jsonl.zst"))).unwrap();
+    for name in [name, &format!("{name}.jsonl.zst")] {
+        let show = ["snapshot", "show", name, "--directory", "store"];
+        let said = stdout(&within(directory.path(), &show).success());
+        assert!(said.starts_with("snapshot   host gw1"), "{said}");
+    }
+    let show = ["snapshot", "show", "nosuch", "--directory", "store"];
+    let said = stderr(&within(directory.path(), &show).code(1));
+    assert!(
+        said.contains("the newest there: 20260131T120000Z-init"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_text_without_one_entry_makes_no_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let import = |text: &str, code: i32| {
+        fs::write(directory.path().join("text"), text).unwrap();
+        let import = ["snapshot", "import", "text", "--out", "made"];
+        within(directory.path(), &import).code(code)
+    };
+    let said = stderr(&import("root:x:0:0\nbin:x:1:1\n", 1));
+    assert!(
+        said.contains("line 1") && said.contains("root:x:0:0"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    import("", 0);
+    let udp = "udp 17 9 src=10.0.0.5 dst=192.0.2.1 sport=1 dport=53 src=192.0.2.1 dst=10.0.0.5 \
+               sport=53 dport=1\ngarbage\n";
+    import(udp, 4);
+    let said = stdout(&show(&directory.path().join("made"), &[]).success());
+    assert!(
+        said.starts_with("snapshot   host unknown   netns imported"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let output = Command::new("sh")
@@ -229,7 +281,14 @@ fn the_documentation_names_every_field_of_the_schema() {
     let documentation = include_str!("../../docs/snapshot-format.md");
     let schema = conntidy::snapshot::schema().to_value();
     let definitions = &schema["$defs"];
-    for line in ["Header", "Flow", "Trailer", "SeqAdjust"] {
+    for line in [
+        "Header",
+        "Flow",
+        "Group",
+        "Trailer",
+        "Aggregated",
+        "SeqAdjust",
+    ] {
         let fields = definitions[line]["properties"].as_object().unwrap();
         for field in fields.keys() {
             // A family of fields is named by its first and the endings of the others.

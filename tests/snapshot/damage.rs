@@ -71,7 +71,7 @@ fn salvaged(file: &[u8]) -> (Vec<Flow>, Option<conntidy::snapshot::Salvaged>) {
 }
 
 /// Small, repeatable and good enough to choose places (`SplitMix64`).
-fn random(state: &mut u64) -> usize {
+pub(crate) fn random(state: &mut u64) -> usize {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -81,7 +81,7 @@ fn random(state: &mut u64) -> usize {
 
 #[test]
 fn a_whole_file_reads_and_has_nothing_to_salvage() {
-    for compression in [Compression::Zstd, Compression::None] {
+    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let file = sample(compression);
         let (_, flows) = read(&file).unwrap();
         assert_eq!(flows, (0..300).map(flow).collect::<Vec<_>>());
@@ -98,7 +98,7 @@ fn a_whole_file_reads_and_has_nothing_to_salvage() {
 
 #[test]
 fn no_truncation_goes_unnoticed() {
-    for compression in [Compression::Zstd, Compression::None] {
+    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let file = sample(compression);
         // Every place in the first and last part, and some between.
         let edge = 400.min(file.len() / 2);
@@ -118,7 +118,7 @@ fn no_truncation_goes_unnoticed() {
 fn no_mutation_gives_a_wrong_table() {
     let truth = (header(), (0..300).map(flow).collect::<Vec<_>>());
     let mut state = 1;
-    for compression in [Compression::Zstd, Compression::None] {
+    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let file = sample(compression);
         let mut noticed = 0;
         for _ in 0..300 {

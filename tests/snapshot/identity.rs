@@ -91,7 +91,7 @@ fn several_runs_are_merged_into_one_order() {
     let flows: Vec<_> = (0..u32::try_from(count).unwrap())
         .map(|number| (scattered(number), OwnedExtra::default()))
         .collect();
-    for compression in [Compression::Zstd, Compression::None] {
+    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let read = roundtrip(&flows, compression);
         assert_eq!(read.len(), count);
         assert!(

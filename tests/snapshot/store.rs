@@ -11,13 +11,13 @@ use conntidy::snapshot::{RUN_FLOWS, SnapshotError};
 use conntidy::store::{Store, StoreError, take_to};
 
 /// Flows of both families by number; what comes after them is `end`.
-struct Numbered {
+pub(crate) struct Numbered {
     flows: u32,
     end: fn() -> Result<(), ObserveError>,
 }
 
 impl Numbered {
-    fn new(flows: u32) -> Self {
+    pub(crate) fn new(flows: u32) -> Self {
         Self {
             flows,
             end: || Ok(()),
@@ -72,7 +72,7 @@ impl Observe for Numbered {
 
 fn take(store: &Store, source: &Numbered) -> Result<conntidy::store::Taken, StoreError> {
     let header = source.header().unwrap();
-    store.take(source, &header, Compression::Zstd, |_| ())
+    store.take(source, &header, &Compression::Zstd.into(), |_| ())
 }
 
 fn files(directory: &Path) -> usize {
@@ -88,7 +88,9 @@ fn what_was_taken_is_observed_again_in_the_order_of_keys() {
     let mut heard = 0;
     let header = source.header().unwrap();
     let taken = store
-        .take(&source, &header, Compression::Zstd, |flows| heard = flows)
+        .take(&source, &header, &Compression::Zstd.into(), |flows| {
+            heard = flows;
+        })
         .unwrap();
     assert_eq!(taken.trailer.flows, u64::from(count));
     assert_eq!(taken.trailer.runs.len(), 2);
@@ -128,7 +130,7 @@ fn the_group_may_read_a_snapshot_and_others_may_not() {
     let taken = take(&Store::new(directory.path()), &source).unwrap();
     let single = directory.path().join("single");
     let header = source.header().unwrap();
-    take_to(&single, &source, &header, Compression::None, |_| ()).unwrap();
+    take_to(&single, &source, &header, &Compression::None.into(), |_| ()).unwrap();
     for path in [&taken.path, &single] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o640, "{}", path.display());
@@ -183,7 +185,7 @@ fn a_full_disk_is_said_to_be_full() {
     let source = Numbered::new(100_000);
     let header = source.header().unwrap();
     let path = Path::new("/dev/full");
-    let error = take_to(path, &source, &header, Compression::Zstd, |_| ()).unwrap_err();
+    let error = take_to(path, &source, &header, &Compression::Zstd.into(), |_| ()).unwrap_err();
     let Some(SnapshotError::Write(error)) = error.snapshot() else {
         panic!("{error:?}");
     };
@@ -254,7 +256,7 @@ fn a_missing_directory_is_said_to_be_missing_and_no_inner_name_is_told() {
     let path = directory.path().join("missing/a.zst");
     let source = Numbered::new(1);
     let header = source.header().unwrap();
-    let error = take_to(&path, &source, &header, Compression::Zstd, |_| ()).unwrap_err();
+    let error = take_to(&path, &source, &header, &Compression::Zstd.into(), |_| ()).unwrap_err();
     let StoreError::Write {
         path: named,
         source,

@@ -41,7 +41,8 @@ impl Program {
 
     /// Replaces the policy, `version` aside.
     pub(crate) fn set_policy(&self, policy: &str) -> io::Result<()> {
-        let text = format!("version = 1\n{policy}");
+        // A machine that was just started holds rules back: not here.
+        let text = format!("version = 1\nrun.boot-grace = 0\n{policy}");
         fs::write(self.files.path().join("policy.toml"), text)
     }
 

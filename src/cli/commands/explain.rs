@@ -6,15 +6,18 @@ use std::path::PathBuf;
 use anstyle::Style;
 use clap::Args;
 
-use super::plan::remember;
+use super::plan::{remember, schedule};
+use super::snapshot::open_recorded;
 use crate::cli::args::{Common, NetnsArg, Output, PolicySource};
 use crate::cli::render;
 use crate::cli::{CliError, Outcome, live, policy};
 use crate::flow::{Flow, FlowKey, OwnedExtra};
 use crate::kernel::recorded::Recorded;
+use crate::kernel::sets;
 use crate::observe::{Header, Observe, Record};
 use crate::plan::{self, Explanation, Judge, Options, RuleVerdict};
 use crate::policy::{Members, Policy};
+use crate::schedule::When;
 
 /// Arguments of `conntidy explain`.
 #[derive(Args, Clone, Debug)]
@@ -50,10 +53,10 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<Outcome, CliErr
         .map_err(|error: crate::flow::FlowKeyError| CliError::usage(error.to_string()))?;
     let (policy, members) = policy::load(common, &args.policy)?;
     if let Some(path) = &args.from {
-        let recorded = Recorded::open(path)?;
+        let recorded = open_recorded(common, path)?;
         let header = recorded.header()?;
         let found = find(&recorded, &key)?;
-        let options = Options::default();
+        let options = Options::timeless(&policy, &header);
         return show(
             args, &recorded, &header, found, &key, &policy, &members, &options,
         );
@@ -62,7 +65,9 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<Outcome, CliErr
         let mut header = live.header()?;
         live::name_netns(&mut header, &args.netns);
         let mut options = Options::default();
-        remember(common, &mut header, &mut options)?;
+        let rounds = remember(common, &mut header, &mut options)?;
+        schedule(common, &policy, &header, &mut options, rounds, When::Now)?;
+        let members = sets::read(&policy, members);
         let found = live.get(&key)?;
         show(
             args, &live, &header, found, &key, &policy, &members, &options,

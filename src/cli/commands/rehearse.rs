@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::apply::outcome;
+use super::snapshot::open_recorded;
 use crate::apply::Apply;
 use crate::cli::args::{Common, Output, PolicySource};
 use crate::cli::live::Told;
@@ -26,6 +27,7 @@ use crate::plan::{self, Judge, Options, Plan};
 use crate::policy::{Members, Policy};
 use crate::rehearse::{self, FillError, Filled};
 use crate::report::Report;
+use crate::schedule::When;
 use crate::state::{RunName, State};
 
 /// The sample table, a NAT gateway's: `examples/gateway.jsonl.zst`.
@@ -92,7 +94,7 @@ pub(super) fn run(common: &Common, args: &RehearseArgs) -> Result<Outcome, CliEr
         })?;
         path
     };
-    let original = Recorded::open(path)?;
+    let original = open_recorded(common, &path)?;
     // Before any thread exists.
     namespace::private()?;
     let rehearsal = rehearse(common, &policy, &members, &original, scratch.path())?;
@@ -133,7 +135,7 @@ fn rehearse(
     };
     let make_plan = |header| -> Result<Plan, CliError> {
         let members = plan::members(policy, members, header);
-        let options = Options::default();
+        let options = Options::timeless(policy, header);
         let judge = Judge::new(policy, &members, header, &options);
         Ok(plan::plan(&live, &judge, &options, &|_| {})?)
     };
@@ -159,7 +161,12 @@ fn rehearse(
         policy,
         members,
         options: Options::default(),
+        when: When::Timeless,
+        by_hand: None,
+        saved: None,
         tell: &|_| {},
+        changing: &|_| {},
+        confirm: None,
     }
     .run()?;
     timings.insert("apply", milliseconds(step));
@@ -213,6 +220,13 @@ fn text(common: &Common, policy: &Policy, rehearsal: &Rehearsal) -> Result<(), C
 fn not_reproduced(out: &mut impl Write, policy: &Policy, filled: &Filled) -> std::io::Result<()> {
     for (reason, count) in &filled.impossible {
         writeln!(out, "   not made: {reason} ({})", grouped(*count))?;
+    }
+    if filled.exists > 0 {
+        writeln!(
+            out,
+            "   not made: their tuples are taken ({})",
+            grouped(filled.exists)
+        )?;
     }
     if filled.failed > 0 {
         writeln!(

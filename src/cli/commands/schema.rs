@@ -8,12 +8,20 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::check::CheckJson;
+use super::count::Counted;
+use super::events::Summary;
+use super::flush::Flushed;
+use super::list::Listing;
 use super::rehearse::Rehearsal;
-use super::snapshot::Shown;
+use super::snapshot::{List, PruneJson, Restored, Shown};
+use super::stats::Stats;
+use super::test::TestJson;
 use super::undo::Runs;
+use crate::cli::expect::Expectations;
+use crate::cli::render::event_line;
 use crate::cli::{CliError, Outcome};
 use crate::doctor::Diagnosis;
-use crate::plan::{Explanation, Plan};
+use crate::plan::{Explanation, Plan, PolicyDrift, Saved};
 use crate::policy::Document;
 use crate::report::Report;
 
@@ -25,13 +33,27 @@ const SCHEMAS: &[(&str, Make)] = &[
     ("policy", || schema_for!(Document)),
     ("check", || schema_for!(CheckJson)),
     ("plan", || schema_for!(Plan)),
+    ("saved-plan", || schema_for!(Saved)),
+    ("test", || schema_for!(TestJson)),
+    ("policy-drift", || schema_for!(PolicyDrift)),
     ("report", || schema_for!(Report)),
     ("runs", || schema_for!(Runs)),
     ("explain", || schema_for!(Explanation)),
     ("rehearsal", || schema_for!(Rehearsal)),
+    ("diff", || schema_for!(crate::snapshot::diff::Diff)),
+    ("series", || schema_for!(crate::snapshot::series::Series)),
+    ("list", || schema_for!(Listing<'_>)),
+    ("count", || schema_for!(Counted)),
+    ("expectations", || schema_for!(Expectations)),
+    ("flush", || schema_for!(Flushed)),
+    ("events", event_line::schema::<Summary>),
+    ("stats", || schema_for!(Stats)),
     ("doctor", || schema_for!(Diagnosis)),
     ("snapshot", crate::snapshot::schema),
     ("snapshot-summary", || schema_for!(Shown)),
+    ("snapshot-list", || schema_for!(List)),
+    ("snapshot-prune", || schema_for!(PruneJson)),
+    ("snapshot-restore", || schema_for!(Restored)),
 ];
 
 /// Arguments of `conntidy schema`.

@@ -1,5 +1,6 @@
 //! `conntidy undo`: puts back what a run deleted.
 
+use crate::cli::terminal::say;
 use std::fmt::Arguments;
 use std::io::Write;
 
@@ -32,7 +33,8 @@ use crate::undo::{Undo, UndoError};
     conntidy undo --sysctl   the tunables that the last run wrote"
 )]
 pub struct UndoArgs {
-    /// The run to undo [default: the last one that deleted something, or wrote tunables]
+    /// The run to undo [default: the last one that deleted something, or changed it by hand, or wrote
+    /// tunables]
     #[arg(value_name = "RUN")]
     pub run: Option<RunName>,
     /// Put back the tunables that the run wrote, instead of entries
@@ -80,7 +82,15 @@ fn undo(common: &Common, live: &Live, state: &State, args: &UndoArgs) -> Result<
         None => last(common, state, args.sysctl)?,
     };
     // Without this, undoing an unknown run would make directories.
-    state.read_audit(&run)?;
+    let recorded = state.read_audit(&run)?;
+    let asked = recorded.by_hand.as_deref();
+    if recorded.flushed.is_some() && !args.sysctl {
+        let asked = asked.unwrap_or("flush --kernel");
+        return Err(CliError::failed(format!(
+            "run {run} cannot be undone: `{asked}` left it to the kernel, which tells nothing of what it flushes"
+        ))
+        .hint("`conntidy undo --list` shows earlier runs, `conntidy undo RUN` takes one back"));
+    }
     let _lock = live::lock(state, "undo")?;
     let undo = Undo {
         live,
@@ -94,9 +104,21 @@ fn undo(common: &Common, live: &Live, state: &State, args: &UndoArgs) -> Result<
     };
     let undone = report.undone.last().cloned().unwrap_or_default();
     shown(match args.output {
-        Output::Text => text(&run, &undone, args.sysctl),
+        Output::Text => text(&run, asked, &undone, args.sysctl),
         Output::Json => render::json(&report),
     })?;
+    if undone
+        .sysctl
+        .iter()
+        .any(|result| result.outcome == TunableOutcome::Written)
+    {
+        note(
+            common,
+            format_args!(
+                "the next `apply`, a timer's too, writes again what the policy asks for: change that as well"
+            ),
+        );
+    }
     let left = |kept: &[TunableState]| {
         let mut left = undone.sysctl_left.values().filter_map(|left| left.state);
         left.any(|state| kept.contains(&state))
@@ -122,7 +144,7 @@ fn last(common: &Common, state: &State, sysctl: bool) -> Result<RunName, CliErro
             !report.sysctl.is_empty()
         } else {
             // Not by the report: a run that was killed did not come to say what it deleted.
-            state.may_have_deleted(&run)? > 0
+            report.flushed.is_some() || state.may_have_deleted(&run)? > 0
         };
         if did {
             return Ok(run);
@@ -173,24 +195,31 @@ fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliEr
     }
     let mut stdout = anstream::stdout().lock();
     for (run, report) in runs.iter().zip(&reports) {
-        let sum = |action: &str| -> u64 {
-            let rules = report.rules.iter().filter(|rule| rule.action == action);
-            rules.map(|rule| rule.done).sum()
-        };
+        let totals = report.totals();
         write!(stdout, "{run}   ")?;
         if report.finished.is_some() {
             write!(
                 stdout,
                 "{} written, {} expired, {} deleted",
-                counted(report.sysctl.len() as u64, "key", "keys"),
-                grouped(sum("expire")),
-                grouped(sum("delete")),
+                counted(totals.written, "key", "keys"),
+                grouped(totals.expired),
+                grouped(totals.deleted),
             )?;
+            if totals.updated > 0 {
+                write!(stdout, ", {} updated", grouped(totals.updated))?;
+            }
+            if let Some(flushed) = report.flushed {
+                write!(stdout, ", about {} flushed by the kernel", grouped(flushed))?;
+            }
         } else {
             let sent = grouped(state.may_have_deleted(run)?);
             write!(stdout, "did not finish, at most {sent} deleted")?;
         }
-        writeln!(stdout, "{}", undone_words(&report.undone))?;
+        write!(stdout, "{}", undone_words(&report.undone))?;
+        match &report.by_hand {
+            Some(asked) => writeln!(stdout, "   by hand: {asked}")?,
+            None => writeln!(stdout)?,
+        }
     }
     Ok(Outcome::default())
 }
@@ -208,11 +237,11 @@ fn undone_words(undone: &[Undone]) -> &'static str {
 
 fn note(common: &Common, text: Arguments<'_>) {
     if !common.quiet {
-        anstream::eprintln!("note: {text}");
+        say!("note: {text}");
     }
 }
 
-fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
+fn text(run: &RunName, asked: Option<&str>, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
     let mut stdout = anstream::stdout().lock();
     for problem in &undone.problems {
         writeln!(stdout, "  problem: {problem}")?;
@@ -237,11 +266,18 @@ fn text(run: &RunName, undone: &Undone, sysctl: bool) -> Result<(), CliError> {
         }
         return Ok(());
     }
-    writeln!(stdout, "undo of run {run}")?;
+    match asked {
+        Some(asked) => writeln!(stdout, "undo of run {run}, by hand: {asked}")?,
+        None => writeln!(stdout, "undo of run {run}")?,
+    }
     for (count, words) in [
         (
             undone.created,
             "created; whether their connections live is not known",
+        ),
+        (
+            undone.restored,
+            "still there, with their remaining time, mark or labels again",
         ),
         (
             undone.there,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::number::{bytes, counted, grouped};
-use crate::plan::{LeftCounts, Plan, Refusal, RulePlan, TunableState, TunableStep};
+use crate::plan::{self, Drift, LeftCounts, Plan, Refusal, RulePlan, TunableState, TunableStep};
 use crate::policy::Seconds;
 
 /// How a line begins, and in which colour.
@@ -44,6 +44,9 @@ impl Sign {
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
+/// Tells more of flows that do not tell.
+const EXPLAIN: &str = "; `explain` says why";
+
 /// Writes a plan. `verb` is what the headline says was done (`plan`, `apply`); `verbose` also shows
 /// what is in sync, samples, and rules that match nothing.
 pub(crate) fn write(
@@ -62,7 +65,37 @@ pub(crate) fn write(
 }
 
 fn headline(out: &mut impl Write, plan: &Plan, verb: &str) -> io::Result<()> {
-    let table = match (
+    let table = fill(plan);
+    let policy = plan.policy_sha256.get(..6).unwrap_or("-");
+    let mode = if plan.mode == "report" {
+        "   mode report: nothing is done"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "{BOLD}conntidy {verb}{BOLD:#}   host {}   netns {}   table {table}   policy {policy}{mode}",
+        super::host(&plan.host),
+        plan.netns
+    )?;
+    let legend = [
+        (Sign::CHANGE, "change"),
+        (Sign::EXPIRE, "expire"),
+        (Sign::DELETE, "delete"),
+        (Sign::PROTECTED, "protected"),
+        (Sign::REFUSED, "refused"),
+        (Sign::UNKNOWN, "unknown"),
+    ]
+    .map(|(sign, word)| {
+        let style = sign.style();
+        format!("{style}{}{style:#} {word}", sign.mark)
+    });
+    writeln!(out, "  {}\n", legend.join("   "))
+}
+
+/// How full the table is.
+pub(crate) fn fill(plan: &Plan) -> String {
+    match (
         plan.table.count.unwrap_or(plan.table.dumped),
         plan.table.max,
     ) {
@@ -74,31 +107,7 @@ fn headline(out: &mut impl Write, plan: &Plan, verb: &str) -> io::Result<()> {
         ),
         (count, Some(_)) => format!("{} / no limit", grouped(count)),
         (count, None) => grouped(count),
-    };
-    let policy = plan.policy_sha256.get(..6).unwrap_or("-");
-    let mode = if plan.mode == "report" {
-        "   mode report: nothing is done"
-    } else {
-        ""
-    };
-    writeln!(
-        out,
-        "{BOLD}conntidy {verb}{BOLD:#}   host {}   netns {}   table {table}   policy {policy}{mode}",
-        plan.host, plan.netns
-    )?;
-    write!(out, "  ")?;
-    for (sign, word) in [
-        (Sign::CHANGE, "change"),
-        (Sign::EXPIRE, "expire"),
-        (Sign::DELETE, "delete"),
-        (Sign::PROTECTED, "protected"),
-        (Sign::REFUSED, "refused"),
-        (Sign::UNKNOWN, "unknown"),
-    ] {
-        let style = sign.style();
-        write!(out, "{style}{}{style:#} {word}   ", sign.mark)?;
     }
-    writeln!(out, "\n")
 }
 
 fn sysctl(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
@@ -121,6 +130,9 @@ fn sysctl(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
         if step.state != TunableState::InSync || verbose {
             let (sign, text) = tunable(step);
             line(out, sign, &format!("{:width$}  {text}", step.name))?;
+            if let Some(drift) = &step.drift {
+                writeln!(out, "      {DIM}{}{DIM:#}", drifted(drift))?;
+            }
         }
         if let Some(existing) = plan.existing.iter().find(|rule| rule.name == step.name) {
             shortened(out, existing)?;
@@ -155,12 +167,26 @@ fn tunable(step: &TunableStep) -> (Sign, String) {
             Sign::NOTHING,
             format!("{before}, wished {wanted}   observed only"),
         ),
-        TunableState::Refused => (Sign::REFUSED, format!("{arrow}   {reason}")),
+        TunableState::Refused | TunableState::Contested => {
+            (Sign::REFUSED, format!("{arrow}   {reason}"))
+        }
         TunableState::Pending
         | TunableState::InitialNamespace
         | TunableState::NotWritable
         | TunableState::Unreadable => (Sign::UNKNOWN, format!("{arrow}   {reason}")),
         TunableState::NotOnThisKernel => (Sign::UNKNOWN, reason.to_owned()),
+    }
+}
+
+/// Who wrote what before, of a tunable that has changed since.
+pub(crate) fn drifted(drift: &Drift) -> String {
+    let Drift {
+        was, run, found, ..
+    } = drift;
+    if drift.reset {
+        format!("drifted: was {was} by run {run}, found {found} since nf_conntrack was loaded anew")
+    } else {
+        format!("drifted: was {was} by run {run}, found {found}")
     }
 }
 
@@ -183,7 +209,7 @@ fn shortened(out: &mut impl Write, rule: &RulePlan) -> io::Result<()> {
         ),
         None => Ok(()),
     }?;
-    notes(out, rule)
+    notes(out, rule, EXPLAIN)
 }
 
 fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
@@ -213,7 +239,7 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
             sign,
             &format!("{:name_width$}  {count:>count_width$}   {text}", rule.name),
         )?;
-        notes(out, rule)?;
+        notes(out, rule, EXPLAIN)?;
         if verbose {
             for flow in &rule.sample {
                 writeln!(out, "      {DIM}{flow}{DIM:#}")?;
@@ -225,21 +251,6 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
         }
     }
     if plan.summary.protected > 0 {
-        let mut by: Vec<String> = plan
-            .protected
-            .iter()
-            .filter(|protected| protected.flows > 0)
-            .map(|protected| format!("{} by {}", grouped(protected.flows), protected.name))
-            .collect();
-        let session: u64 = plan
-            .existing
-            .iter()
-            .chain(&plan.rules)
-            .map(|rule| rule.left.session)
-            .sum();
-        if session > 0 {
-            by.push(format!("{} of this session", grouped(session)));
-        }
         line(
             out,
             Sign::PROTECTED,
@@ -247,17 +258,44 @@ fn rules(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
                 "{:name_width$}  {:>count_width$}   {}",
                 "protected",
                 grouped(plan.summary.protected),
-                by.join(", ")
+                protectors(plan)
             ),
         )?;
     }
     Ok(())
 }
 
+/// Who keeps flows from rules: `2 by management, 1 of this session`.
+pub(crate) fn protectors(plan: &Plan) -> String {
+    let mut by: Vec<String> = plan
+        .protected
+        .iter()
+        .filter(|protected| protected.flows > 0)
+        .map(|protected| format!("{} by {}", grouped(protected.flows), protected.name))
+        .collect();
+    let session: u64 = plan
+        .existing
+        .iter()
+        .chain(&plan.rules)
+        .map(|rule| rule.left.session)
+        .sum();
+    if session > 0 {
+        by.push(format!("{} of this session", grouped(session)));
+    }
+    by.join(", ")
+}
+
 /// What the rule would change, or counts; a rule without its set knows of no flow.
 fn shown(rule: &RulePlan) -> String {
     match &rule.refused {
         Some(Refusal::EmptySet { .. } | Refusal::UnreadableSet { .. }) => "?".to_owned(),
+        _ if rule
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| !waiting.counts()) =>
+        {
+            "-".to_owned()
+        }
         _ if rule.action == "report" => grouped(rule.matched),
         _ => grouped(rule.selected),
     }
@@ -266,6 +304,9 @@ fn shown(rule: &RulePlan) -> String {
 fn rule_text(rule: &RulePlan) -> (Sign, String) {
     if let Some(refusal) = &rule.refused {
         return (Sign::REFUSED, refused(refusal));
+    }
+    if let Some(waiting) = &rule.waiting {
+        return (Sign::NOTHING, plan::waiting_text(waiting));
     }
     match rule.action.as_str() {
         "expire" if rule.selected > 0 => (
@@ -287,6 +328,11 @@ fn rule_text(rule: &RulePlan) -> (Sign, String) {
 }
 
 fn impact(rule: &RulePlan) -> String {
+    format!("impact: {}", impact_words(rule))
+}
+
+/// What the next packets of deleted flows would meet, with counts.
+pub(crate) fn impact_words(rule: &RulePlan) -> String {
     let Some(impact) = rule.impact else {
         return String::new();
     };
@@ -300,7 +346,7 @@ fn impact(rule: &RulePlan) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{} {word}", grouped(count)))
     .collect();
-    format!("impact: {}", parts.join(", "))
+    parts.join(", ")
 }
 
 /// Why a rule is refused, as a sentence without its end.
@@ -328,13 +374,21 @@ pub(crate) fn refused(refusal: &Refusal) -> String {
                 .to_owned()
         }
         Refusal::NotInForce => "the timeout could not be brought into force".to_owned(),
+        Refusal::TooManyFollowed { limit } => format!(
+            "matches more than the {} flows that can be followed: rule refused",
+            grouped(*limit)
+        ),
+        Refusal::Broken { runs } => format!(
+            "refused or failed in {runs} runs in a row: only counts until `apply --release`"
+        ),
         Refusal::OnHold { run } => {
             format!("on hold since run {run} was undone: `apply --release` ends that")
         }
     }
 }
 
-fn notes(out: &mut impl Write, rule: &RulePlan) -> io::Result<()> {
+/// What of a rule's flows is left alone, and why. `why` is where more is said of what does not tell.
+pub(crate) fn notes(out: &mut impl Write, rule: &RulePlan, why: &str) -> io::Result<()> {
     let left = left_words(rule.left);
     if !left.is_empty() {
         writeln!(out, "      {DIM}left: {}{DIM:#}", left.join(", "))?;
@@ -355,11 +409,18 @@ fn notes(out: &mut impl Write, rule: &RulePlan) -> io::Result<()> {
             }
         )?;
     }
+    if rule.not_persisted > 0 {
+        let flows = counted(rule.not_persisted, "flow matches", "flows match");
+        writeln!(
+            out,
+            "      {DIM}{flows}, but not for long enough yet{DIM:#}"
+        )?;
+    }
     if rule.doubtful > 0 {
         let style = Sign::UNKNOWN.style();
         writeln!(
             out,
-            "      {style}?{style:#} {} may match, but do not tell: left alone; `explain` says why",
+            "      {style}?{style:#} {} may match, but do not tell: left alone{why}",
             counted(rule.doubtful, "flow", "flows")
         )?;
     }
@@ -414,7 +475,8 @@ pub(crate) fn summary(plan: &Plan) -> String {
     format!("Plan: {}.", parts.join(", "))
 }
 
-fn line(out: &mut impl Write, sign: Sign, text: &str) -> io::Result<()> {
+/// One line behind its sign.
+pub(crate) fn line(out: &mut impl Write, sign: Sign, text: &str) -> io::Result<()> {
     let style = sign.style();
     writeln!(out, "  {style}{}{style:#} {}", sign.mark, text.trim_end())
 }

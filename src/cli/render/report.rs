@@ -6,7 +6,10 @@ use anstyle::{AnsiColor, Style};
 
 use super::number::{counted, grouped};
 use super::plan;
-use crate::report::{Report, RuleResult, TunableOutcome};
+use crate::history::CONTESTED_AFTER;
+use crate::plan::TunableState;
+use crate::policy::Seconds;
+use crate::report::{Answer, Confirmation, Report, RuleResult, TunableOutcome, Undone};
 
 const BOLD: Style = Style::new().bold();
 const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
@@ -24,6 +27,11 @@ pub(crate) fn results(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let after = result.after.as_deref().unwrap_or("?");
         let error = result.error.as_deref().unwrap_or("");
         match result.outcome {
+            TunableOutcome::Written if result.contested => writeln!(
+                out,
+                "  {BAD}{name}: now {after}, contested{BAD:#}: another writer has changed it back \
+                 {CONTESTED_AFTER} times within an hour; later runs leave it"
+            )?,
             TunableOutcome::Written => writeln!(out, "  {name}: now {after}")?,
             TunableOutcome::Disagrees => writeln!(
                 out,
@@ -35,11 +43,33 @@ pub(crate) fn results(out: &mut impl Write, report: &Report) -> io::Result<()> {
             }
         }
     }
+    if let Some(confirmation) = &report.confirmation {
+        let answer = answer(confirmation);
+        if confirmation.is_confirmed() {
+            writeln!(out, "  {answer}")?;
+        } else {
+            let undone = report.undone.last().map(put_back).unwrap_or_default();
+            writeln!(
+                out,
+                "  {BAD}not confirmed: {answer}{BAD:#}: {undone}; no rule acted"
+            )?;
+        }
+    }
     for rule in &report.rules {
         writeln!(out, "  {}: {}", rule.name, rule_words(rule))?;
         for error in &rule.errors {
             writeln!(out, "      {BAD}{error}{BAD:#}")?;
         }
+    }
+    if let Some(saved) = &report.saved {
+        writeln!(
+            out,
+            "  saved plan of {}: {} of {} still selected, {} not in it and left alone",
+            saved.generated,
+            grouped(saved.still),
+            counted(saved.planned, "flow", "flows"),
+            grouped(saved.new)
+        )?;
     }
     for problem in &report.problems {
         writeln!(out, "  {BAD}{problem}{BAD:#}")?;
@@ -47,7 +77,7 @@ pub(crate) fn results(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "{BOLD}{}{BOLD:#}", summary(report))
 }
 
-fn rule_words(rule: &RuleResult) -> String {
+pub(crate) fn rule_words(rule: &RuleResult) -> String {
     let did = if rule.action == "delete" {
         "deleted"
     } else {
@@ -68,28 +98,83 @@ fn rule_words(rule: &RuleResult) -> String {
     parts.join(", ")
 }
 
-fn summary(report: &Report) -> String {
-    let sum = |action: &str| -> u64 {
-        let rules = report.rules.iter().filter(|rule| rule.action == action);
-        rules.map(|rule| rule.done).sum()
-    };
-    let written = report
-        .sysctl
-        .iter()
-        .filter(|result| result.outcome == TunableOutcome::Written)
-        .fold(0, |n, _| n + 1);
+pub(crate) fn summary(report: &Report) -> String {
+    let totals = report.totals();
     let count = match (report.count_before, report.count_after) {
         (Some(before), Some(after)) => {
             format!("; table {} -> {}", grouped(before), grouped(after))
         }
         _ => String::new(),
     };
+    if report.is_unconfirmed() {
+        return format!(
+            "Not confirmed: {} written and put back{count}; run {} took {} ms.",
+            counted(totals.written, "key", "keys"),
+            report.run,
+            report.timings.total_ms
+        );
+    }
+    let pending = report
+        .plan
+        .sysctl
+        .iter()
+        .filter(|step| step.state == TunableState::Pending)
+        .fold(0, |n, _| n + 1);
+    let pending = match pending {
+        0 => String::new(),
+        _ => format!(", {} pending", counted(pending, "key", "keys")),
+    };
     format!(
-        "Applied: {} changed, {} expired, {} deleted{count}; run {} took {} ms.",
-        counted(written, "key", "keys"),
-        grouped(sum("expire")),
-        grouped(sum("delete")),
+        "Applied: {} changed{pending}, {} expired, {} deleted{count}; run {} took {} ms.",
+        counted(totals.written, "key", "keys"),
+        grouped(totals.expired),
+        grouped(totals.deleted),
         report.run,
         report.timings.total_ms
     )
+}
+
+/// What was put back, and what was not.
+pub(crate) fn put_back(undone: &Undone) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for result in &undone.sysctl {
+        parts.push(match result.outcome {
+            TunableOutcome::Written => format!("{} is {} again", result.name, result.wanted),
+            TunableOutcome::Disagrees => format!(
+                "{} reads {} instead of {}",
+                result.name,
+                result.after.as_deref().unwrap_or("?"),
+                result.wanted
+            ),
+            TunableOutcome::Failed => format!(
+                "{} could not be put back: {}",
+                result.name,
+                result.error.as_deref().unwrap_or("?")
+            ),
+        });
+    }
+    for (name, left) in &undone.sysctl_left {
+        parts.push(format!(
+            "{name} is left at {}: {}",
+            left.value.as_deref().unwrap_or("?"),
+            left.reason
+        ));
+    }
+    if parts.is_empty() {
+        "nothing was to be put back".to_owned()
+    } else {
+        parts.join("; ")
+    }
+}
+
+/// What ended the waiting for a confirmation.
+pub(crate) fn answer(confirmation: &Confirmation) -> String {
+    match &confirmation.answer {
+        Answer::Terminal => "confirmed at the terminal".to_owned(),
+        Answer::Command => "confirmed by `conntidy confirm`".to_owned(),
+        Answer::TimedOut => format!("nobody answered within {}", Seconds(confirmation.within)),
+        Answer::Declined => "the answer was no".to_owned(),
+        Answer::TerminalLost => "the terminal was lost".to_owned(),
+        Answer::Signal(signal) => format!("{signal} came"),
+    }
 }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::number::{counted, grouped};
 use crate::cli::commands::snapshot::Shown;
-use crate::observe::{CpuStatistics, Header};
+use crate::observe::{CpuStatistics, Header, Redaction, Trigger};
 use crate::plan::rfc3339;
 use crate::snapshot::{Summary, Trailer};
 
@@ -18,6 +18,18 @@ pub(crate) fn write(out: &mut impl Write, shown: &Shown) -> io::Result<()> {
     match &shown.header {
         Some(header) => head(out, header)?,
         None => writeln!(out, "{BAD}its header is lost{BAD:#}")?,
+    }
+    if let Some(groups) = shown.trailer.as_ref().and_then(|trailer| trailer.aggregate) {
+        let number = shown.trailer.as_ref().map_or(0, |trailer| trailer.flows);
+        write!(out, "aggregate  {}", counted(number, "group", "groups"))?;
+        if groups.folded > 0 {
+            let folded = counted(groups.folded, "flow", "flows");
+            write!(
+                out,
+                "; {folded} past their limit, without addresses and ports"
+            )?;
+        }
+        writeln!(out)?;
     }
     counts(out, &shown.summary)?;
     if let Some(header) = &shown.header {
@@ -34,7 +46,10 @@ fn head(out: &mut impl Write, header: &Header) -> io::Result<()> {
     writeln!(
         out,
         "{BOLD}snapshot{BOLD:#}   host {}   netns {}   {time}   kernel {}   conntidy {}",
-        header.host, header.netns.name, header.kernel, header.conntidy
+        super::host(&header.host),
+        header.netns.name,
+        header.kernel,
+        header.conntidy
     )?;
     let count = header.count.map_or_else(|| "?".to_owned(), grouped);
     write!(out, "table      {count}")?;
@@ -47,7 +62,26 @@ fn head(out: &mut impl Write, header: &Header) -> io::Result<()> {
     if let Some(buckets) = header.number("nf_conntrack_buckets") {
         write!(out, "   buckets {}", grouped(buckets))?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    if let Some(trigger) = header.trigger {
+        let why = match trigger {
+            Trigger::ByHand => "by hand",
+            Trigger::Interval => "because its interval had passed",
+            Trigger::Pressure => "because the table filled up",
+            Trigger::Import => "from what another program recorded",
+        };
+        writeln!(out, "taken      {why}")?;
+    }
+    match &header.redaction {
+        None => Ok(()),
+        Some(Redaction::Prefix { ipv4, ipv6 }) => writeln!(
+            out,
+            "addresses  cut to prefixes: IPv4 /{ipv4}, IPv6 /{ipv6}"
+        ),
+        Some(Redaction::Pseudonym { key }) => {
+            writeln!(out, "addresses  pseudonyms under the key {key}")
+        }
+    }
 }
 
 fn counts(out: &mut impl Write, summary: &Summary) -> io::Result<()> {

@@ -3,6 +3,7 @@
 mod predicate;
 mod rules;
 mod sets;
+mod snapshot;
 mod tunables;
 
 use std::collections::BTreeSet;
@@ -13,10 +14,20 @@ use super::diagnostic::{Code, Diagnostic};
 use super::document::Document;
 use super::key::KeyPath;
 use super::layers::Merged;
-use super::{AuditKeep, Limits, Percent, Policy, RunMode, Seconds, Set, SnapshotSettings};
+use super::match_table::Match;
+use super::{AuditKeep, Count, Limits, Percent, Policy, Predicate, RunMode, Seconds, Set};
 
 /// What a rate of changes is by default: fast, and event listeners keep up.
 const DEFAULT_PACE: u32 = 100_000;
+
+/// How often a rule runs that does not say.
+const DEFAULT_EVERY: Seconds = Seconds(300);
+
+/// How long after a boot rules only report: services, addresses and sets are not all there yet.
+const DEFAULT_BOOT_GRACE: Seconds = Seconds(600);
+
+/// Refused or failed runs in a row after which somebody has to look.
+const DEFAULT_BREAKER: u64 = 3;
 
 /// What validation makes of a document: the policy as far as it is right.
 #[derive(Clone, Debug)]
@@ -43,6 +54,19 @@ pub(super) fn validate(merged: &Merged) -> Validated {
     }
 }
 
+/// Resolves a match table that stands outside of any policy; keys are relative to it.
+pub(super) fn filter(table: &Match, sets: &[Set]) -> (Predicate, Vec<Diagnostic>) {
+    let mut validation = Validation {
+        document: &Document::default(),
+        dropped: &BTreeSet::new(),
+        found: Vec::new(),
+        sets: sets.to_vec(),
+        disabled_sets: BTreeSet::new(),
+    };
+    let predicate = validation.predicate(table, &KeyPath::root());
+    (predicate, validation.found)
+}
+
 struct Validation<'a> {
     document: &'a Document,
     dropped: &'a BTreeSet<KeyPath>,
@@ -60,6 +84,9 @@ impl Validation<'_> {
         self.version();
         let run = document.run.clone().unwrap_or_default();
         let limits = document.limits.clone().unwrap_or_default();
+        if let Some(every) = run.every {
+            self.positive(every, &KeyPath::of(["run", "every"]));
+        }
         let goals = self.goals();
         let apply_to_existing = self.apply_to_existing(&goals);
         self.sets = self.read_sets();
@@ -67,11 +94,14 @@ impl Validation<'_> {
         let protect = self.protect();
         Policy {
             mode: run.mode.unwrap_or(RunMode::Act),
+            every: run.every.unwrap_or(DEFAULT_EVERY),
+            boot_grace: run.boot_grace.unwrap_or(DEFAULT_BOOT_GRACE),
             strict_filter: run.strict_filter.unwrap_or(false),
             limits: Limits {
                 delete: limits.delete.unwrap_or(Percent(5000)),
                 expire: limits.expire.unwrap_or(Percent(8000)),
                 pace: Some(limits.pace.map_or(DEFAULT_PACE, |pace| pace.0)),
+                breaker: self.breaker(limits.breaker),
             },
             goals,
             apply_to_existing,
@@ -99,24 +129,19 @@ impl Validation<'_> {
         }
     }
 
-    fn snapshot(&mut self) -> SnapshotSettings {
-        let table = self.document.snapshot.clone().unwrap_or_default();
-        let default = SnapshotSettings::default();
-        let directory = table.directory.unwrap_or(default.directory);
-        if !directory.starts_with('/') {
+    fn breaker(&mut self, written: Option<Count>) -> u32 {
+        let runs = written.map_or(DEFAULT_BREAKER, |count| count.0);
+        if runs == 0 {
             self.found.push(
                 Diagnostic::error(
-                    Code::InvalidValue,
-                    KeyPath::of(["snapshot", "directory"]),
-                    format!("`{directory}` is relative, and a timer starts nowhere in particular"),
+                    Code::OutOfRange,
+                    KeyPath::of(["limits", "breaker"]),
+                    "a breaker of 0 would let no rule run at all",
                 )
-                .expected("an absolute path"),
+                .expected("at least 1"),
             );
         }
-        SnapshotSettings {
-            directory,
-            compression: table.compression.unwrap_or(default.compression),
-        }
+        u32::try_from(runs).unwrap_or(u32::MAX)
     }
 
     fn audit(&mut self) -> AuditKeep {

@@ -2,10 +2,12 @@
 
 use super::{Unusable, Validation};
 use crate::policy::diagnostic::{Code, Diagnostic};
-use crate::policy::document::{BudgetTable, ProtectTable, RuleTable};
+use crate::policy::document::{BudgetTable, ProtectTable, RuleTable, WhenTable};
 use crate::policy::key::KeyPath;
 use crate::policy::term::ActionWord;
-use crate::policy::{Action, Budget, DEFAULT_GRACE, Over, Predicate, Protect, Rule};
+use crate::policy::{
+    Action, Budget, DEFAULT_GRACE, Over, Percent, Predicate, Pressure, Protect, Rule, Seconds,
+};
 
 /// Where a rule stands that does not say.
 const DEFAULT_ORDER: i32 = 50;
@@ -75,6 +77,17 @@ impl Validation<'_> {
                     .at_key(),
                 );
             }
+            if written.persisted.is_some() {
+                self.found.push(
+                    Diagnostic::error(
+                        Code::Conflict,
+                        match_path.child("persisted"),
+                        "a protect rule looks at one run alone: what it keeps must not depend on \
+                         earlier ones",
+                    )
+                    .at_key(),
+                );
+            }
             protect.push(Protect {
                 name: name.clone(),
                 description: table.description.clone(),
@@ -99,6 +112,14 @@ impl Validation<'_> {
         let before = self.found.len();
         let everything = table.everything.unwrap_or(false);
         let (predicate, over) = self.selection(table, everything, path);
+        let persisted = self.persisted(table, path);
+        if let Some(every) = table.every {
+            self.positive(every, &path.child("every"));
+        }
+        let when = table
+            .when
+            .as_ref()
+            .and_then(|when| self.pressure(when, &path.child("when")));
         if table.action.is_none() {
             self.missing(
                 path,
@@ -137,6 +158,7 @@ impl Validation<'_> {
             name: name.to_owned(),
             description: table.description.clone(),
             predicate,
+            narrowed: Predicate::default(),
             everything,
             action: match action {
                 ActionWord::Expire => Action::Expire {
@@ -148,11 +170,63 @@ impl Validation<'_> {
             order: table.order.unwrap_or(DEFAULT_ORDER),
             budget,
             allow_assured: table.allow_assured.unwrap_or(false),
+            allow_half_closed: false,
+            by_hand: false,
+            only_claims: false,
             include_host: table.include_host.unwrap_or(false),
             ignore_ct_timeout: table.ignore_ct_timeout.unwrap_or(false),
             accept_risk: table.accept_risk.clone(),
             over,
+            persisted,
+            every: table.every,
+            when,
         })
+    }
+
+    fn persisted(&mut self, table: &RuleTable, path: &KeyPath) -> Option<Seconds> {
+        let written = table.predicate.as_ref()?;
+        let seconds = written.persisted?;
+        let key = path.child("match").child("persisted");
+        self.positive(seconds, &key);
+        if written.over.is_some() {
+            let diagnostic = Diagnostic::error(
+                Code::Conflict,
+                key,
+                "`persisted` follows single flows and `over` counts groups: one rule cannot do both",
+            );
+            self.found.push(diagnostic.at_key());
+        }
+        Some(seconds)
+    }
+
+    fn pressure(&mut self, table: &WhenTable, path: &KeyPath) -> Option<Pressure> {
+        let Some(above) = table.fill_above else {
+            self.missing(
+                path,
+                "fill-above",
+                "`when` does not say at which fill the rule begins",
+                "add `fill-above = \"85%\"`",
+            );
+            return None;
+        };
+        let until_below = table.until_below.unwrap_or(Percent(
+            u16::try_from(u32::from(above.0) * 4 / 5).unwrap_or(u16::MAX),
+        ));
+        let (key, message, expected) = if until_below.0 == 0 && table.until_below.is_none() {
+            let message = "the table is never emptier than what follows from this for its end";
+            ("fill-above", message, "at least 0.02 %")
+        } else if until_below.0 == 0 {
+            let message = "the table is never below 0 %, so the rule would never end";
+            ("until-below", message, "more than 0 %")
+        } else if until_below >= above {
+            let message = "the rule would end before it begins";
+            ("until-below", message, "less than `fill-above`")
+        } else {
+            return Some(Pressure { above, until_below });
+        };
+        self.found
+            .push(Diagnostic::error(Code::OutOfRange, path.child(key), message).expected(expected));
+        None
     }
 
     fn selection(

@@ -4,7 +4,9 @@ use super::Validation;
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::document::SetTable;
 use crate::policy::key::KeyPath;
-use crate::policy::{Set, SetSource};
+use crate::policy::leaf::Leaf;
+use crate::policy::set_source::LocalWord;
+use crate::policy::{DEFAULT_SETTLE, Set, SetSource};
 
 impl Validation<'_> {
     pub(super) fn read_sets(&mut self) -> Vec<Set> {
@@ -20,10 +22,12 @@ impl Validation<'_> {
             let source = self
                 .source(table, &path)
                 .unwrap_or_else(|| SetSource::Addresses(Vec::new()));
+            // That nothing is lost is how things should be.
+            let is_lost = matches!(source, SetSource::Lost { .. });
             sets.push(Set {
                 name: name.clone(),
                 source,
-                allow_empty: table.allow_empty.unwrap_or(false),
+                allow_empty: table.allow_empty.unwrap_or(is_lost),
             });
         }
         sets
@@ -33,7 +37,7 @@ impl Validation<'_> {
         let mut sources = Vec::new();
         if let Some(addresses) = &table.addresses {
             let prefixes = addresses.iter().map(|prefix| prefix.0).collect();
-            sources.push(("addresses", SetSource::Addresses(prefixes)));
+            sources.push(SetSource::Addresses(prefixes));
         }
         if let Some(file) = &table.file {
             if file.is_empty() {
@@ -43,24 +47,45 @@ impl Validation<'_> {
                     "this names no file",
                 ));
             }
-            sources.push(("file", SetSource::File(file.clone())));
+            sources.push(SetSource::File(file.clone()));
+        }
+        if let Some(nft) = &table.nft {
+            sources.push(SetSource::Nft(nft.clone()));
+        }
+        if let Some(interface) = &table.interface {
+            sources.push(SetSource::Interface(interface.clone()));
         }
         match table.local {
-            Some(true) => sources.push(("local", SetSource::Local)),
-            Some(false) => self.found.push(
+            Some(LocalWord::Own) => sources.push(SetSource::Local),
+            Some(LocalWord::Lost) => sources.push(SetSource::Lost {
+                settle: table.settle.unwrap_or(DEFAULT_SETTLE),
+            }),
+            Some(LocalWord::No) => self.found.push(
                 Diagnostic::error(
                     Code::InvalidValue,
                     path.child("local"),
                     "`local = false` is no set of addresses",
                 )
-                .expected("true"),
+                .expected(LocalWord::EXPECTED),
             ),
             None => {}
+        }
+        let is_lost = table.local == Some(LocalWord::Lost);
+        if table.settle.is_some() && !is_lost && !self.lacks(&path.child("local")) {
+            self.found.push(
+                Diagnostic::error(
+                    Code::Conflict,
+                    path.child("settle"),
+                    "only `local = \"lost\"` settles",
+                )
+                .at_key()
+                .help("leave it out, or say `local = \"lost\"`"),
+            );
         }
         if sources.len() > 1 {
             let names: Vec<_> = sources
                 .iter()
-                .map(|(name, _)| format!("`{name}`"))
+                .map(|source| format!("`{}`", source.key()))
                 .collect();
             self.found.push(
                 Diagnostic::error(
@@ -79,9 +104,9 @@ impl Validation<'_> {
                     "this set does not say where its members come from",
                 )
                 .at_key()
-                .expected("one of `addresses`, `file` and `local`"),
+                .expected("one of `addresses`, `file`, `nft`, `interface` and `local`"),
             );
         }
-        sources.into_iter().next().map(|(_, source)| source)
+        sources.into_iter().next()
     }
 }

@@ -33,8 +33,35 @@ pub enum RecordError {
 /// Reads a flow from its line; the line end may be there or not. Fields that this version does not
 /// know are passed over.
 pub fn read_flow(line: &[u8]) -> Result<(Flow, OwnedExtra), RecordError> {
+    let mut flow = Flow::new(Family::Ipv4, Protocol(0), Tuple::default());
+    let mut extra = OwnedExtra::default();
+    read_flow_into(line, &mut flow, &mut extra)?;
+    Ok((flow, extra))
+}
+
+/// The same into what is there already: nothing is moved or freed for most lines.
+///
+/// # Errors
+/// Those of [`read_flow`]; what is there is then worth nothing.
+pub(in crate::snapshot) fn read_flow_into(
+    line: &[u8],
+    flow: &mut Flow,
+    extra: &mut OwnedExtra,
+) -> Result<(), RecordError> {
+    if super::fast::read(line, flow).is_some() {
+        if *extra != OwnedExtra::default() {
+            *extra = OwnedExtra::default();
+        }
+    } else {
+        (*flow, *extra) = read_any(line)?;
+    }
+    Ok(())
+}
+
+/// Reads a line that may have its fields in any order.
+pub(super) fn read_any(line: &[u8]) -> Result<(Flow, OwnedExtra), RecordError> {
     let line: FlowLine<'_> = serde_json::from_slice(line)?;
-    let family = family(&line)?;
+    let family = family(&line.family.0)?;
     let protocol = protocol(&line.protocol.0)?;
     let (src_port, dst_port) = parts(&line, protocol, Side::Original, None)?;
     let orig = Tuple {
@@ -71,18 +98,22 @@ fn both<T>(
     }
 }
 
-fn family(line: &FlowLine<'_>) -> Result<Family, RecordError> {
+pub(super) fn family(text: &str) -> Result<Family, RecordError> {
     [Family::Ipv4, Family::Ipv6]
         .into_iter()
-        .find(|family| family.name() == line.family.0)
-        .map_or_else(|| refuse("family", &line.family.0), Ok)
+        .find(|family| family.name() == text)
+        .map_or_else(|| refuse("family", text), Ok)
 }
 
-fn protocol(text: &str) -> Result<Protocol, RecordError> {
+pub(super) fn protocol(text: &str) -> Result<Protocol, RecordError> {
     Protocol::from_name(text).map_or_else(|| refuse("protocol", text), Ok)
 }
 
-fn octets(address: IpAddr, family: Family, field: &'static str) -> Result<[u8; 16], RecordError> {
+pub(super) fn octets(
+    address: IpAddr,
+    family: Family,
+    field: &'static str,
+) -> Result<[u8; 16], RecordError> {
     match (address, family) {
         (IpAddr::V4(v4), Family::Ipv4) => {
             let mut octets = [0; 16];

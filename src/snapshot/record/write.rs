@@ -1,6 +1,7 @@
 //! A flow to its line.
 
-use super::{STATUS_WORDS, number};
+use super::STATUS_WORDS;
+use crate::flow::text;
 use crate::flow::{Counters, Extra, Flow, Present, Protocol, SeqAdjust, Status, Tuple, protocol};
 
 /// Appends a flow's line, line end included. Nothing is allocated but what `out` needs to grow.
@@ -69,7 +70,7 @@ impl Line<'_> {
 
     fn number(&mut self, name: &str, value: impl Into<u64>) {
         self.key(name);
-        number::decimal(self.out, value.into());
+        text::decimal(self.out, value.into());
     }
 
     /// Text that needs no escapes.
@@ -94,7 +95,7 @@ impl Line<'_> {
     fn address(&mut self, name: &str, address: std::net::IpAddr) {
         self.key(name);
         self.out.push(b'"');
-        number::address(self.out, address);
+        text::address(self.out, address);
         self.out.push(b'"');
     }
 
@@ -121,7 +122,7 @@ impl Line<'_> {
         } else {
             self.key("protocol");
             self.out.push(b'"');
-            number::decimal(self.out, protocol.0.into());
+            text::decimal(self.out, protocol.0.into());
             self.out.push(b'"');
         }
     }
@@ -201,7 +202,7 @@ impl Line<'_> {
             } else {
                 self.key("state");
                 self.out.push(b'"');
-                number::decimal(self.out, state.into());
+                text::decimal(self.out, state.into());
                 self.out.push(b'"');
             }
         }
@@ -241,7 +242,7 @@ impl Line<'_> {
                 self.out.extend_from_slice(word.as_bytes());
             } else {
                 self.out.extend_from_slice(b"bit-");
-                number::decimal(self.out, bit.into());
+                text::decimal(self.out, bit.into());
             }
             self.out.push(b'"');
         }
@@ -303,7 +304,7 @@ impl Line<'_> {
         self.out.push(b'[');
         let mut rest = labels;
         while rest != 0 {
-            number::decimal(self.out, rest.trailing_zeros().into());
+            text::decimal(self.out, rest.trailing_zeros().into());
             rest &= rest - 1;
             if rest != 0 {
                 self.out.push(b',');
@@ -315,11 +316,11 @@ impl Line<'_> {
     fn seq_adjust(&mut self, name: &str, adjust: SeqAdjust) {
         self.key(name);
         self.out.extend_from_slice(b"{\"correction\":");
-        number::decimal(self.out, adjust.correction.into());
+        text::decimal(self.out, adjust.correction.into());
         self.out.extend_from_slice(b",\"before\":");
-        number::signed(self.out, adjust.before);
+        text::signed(self.out, adjust.before);
         self.out.extend_from_slice(b",\"after\":");
-        number::signed(self.out, adjust.after);
+        text::signed(self.out, adjust.after);
         self.out.push(b'}');
     }
 }

@@ -9,6 +9,7 @@ use std::io::Cursor;
 
 use conntidy::flow::{Flow, OwnedExtra};
 use conntidy::observe::{Dumped, Header};
+use conntidy::policy::Compression;
 use conntidy::snapshot::{Snapshot, SnapshotError, salvage, write};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,10 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let borrowed = flows.iter().map(|(flow, extra)| (*flow, extra.borrow()));
-    let compression = if bytes.first() == Some(&b'{') {
-        conntidy::policy::Compression::Zstd
-    } else {
-        conntidy::policy::Compression::None
+    let compression = match bytes.first() {
+        Some(b'{') => Compression::Zstd,
+        Some(0x1F) => Compression::None,
+        _ => Compression::Gzip,
     };
     let (again, _) = write(Vec::new(), &header, compression, borrowed, Dumped::default())
         .expect("a vector takes every write");

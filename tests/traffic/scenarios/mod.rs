@@ -7,6 +7,7 @@ mod house;
 mod killed;
 mod protected;
 mod protocols;
+mod restored;
 mod stale_dnat;
 mod thousand;
 mod undone;
@@ -39,6 +40,7 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     protocols::a_ping_goes_on_after_its_entry_is_deleted,
     undone::a_deleted_nat_connection_goes_on_after_undo,
     thousand::a_thousand_live_nat_connections_outlive_an_expire_of_all,
+    restored::a_restored_table_differs_in_nothing_that_a_kernel_lets_be_made,
     dry_run::plan_changes_nothing needs "strace",
     killed::a_killed_run_leaves_nothing_half_done,
     killed::undo_passes_over_a_run_that_was_killed_before_it_deleted,

@@ -1,19 +1,22 @@
 //! `conntidy snapshot show`: what a snapshot holds.
 
-use std::fs::File;
+use crate::cli::terminal::say;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::unreadable;
+use super::super::diff::named;
+use super::{open, unreadable};
+use crate::cli::args::Common;
 use crate::cli::render::{self, flow_line};
-use crate::cli::{CliError, Outcome, shown};
-use crate::observe::{Header, Record};
-use crate::snapshot::record::write_flow;
-use crate::snapshot::{Salvaged, Snapshot, Summary, Trailer, salvage};
+use crate::cli::stored::StoreArgs;
+use crate::cli::{CliError, Outcome, complete, shown};
+use crate::observe::Header;
+use crate::policy::Detail;
+use crate::snapshot::record::{write_flow, write_group};
+use crate::snapshot::{Line, Salvaged, Snapshot, Summary, Trailer, salvage_lines};
 
 /// Arguments of `conntidy snapshot show`.
 #[derive(Args, Clone, Debug)]
@@ -22,13 +25,16 @@ use crate::snapshot::{Salvaged, Snapshot, Summary, Trailer, salvage};
     conntidy snapshot show gw1.jsonl.zst --flows | grep TIME_WAIT | head\n  \
     conntidy snapshot show gw1.jsonl.zst -o json | jq .summary.protocols")]
 pub struct ShowArgs {
-    /// The snapshot
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The snapshot: a file, or its name in the store
+    #[arg(value_name = "FILE", add = complete::snapshots())]
+    pub file: String,
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: ShowOutput,
-    /// List the flows, in the order of their keys, instead of counting them
+    /// List the flows, or the groups of an aggregate, in their order instead of counting them
     #[arg(long)]
     pub flows: bool,
     /// Show what can be read of a damaged snapshot, and what is wrong with it (exit 4)
@@ -72,23 +78,35 @@ pub(in crate::cli) struct Shown {
 }
 
 /// Shows a snapshot on stdout.
-pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
-    let file = File::open(&args.file).map_err(|source| {
-        CliError::failed(format!("open the snapshot {}", args.file.display())).because(source)
-    })?;
-    let unreadable = |error| unreadable(&args.file, error);
+pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Outcome, CliError> {
+    let path = named(common, &args.store, &args.file)?;
+    let file = open(&path)?;
+    let unreadable = |error| unreadable(&path, error);
     let mut flows = Flows::new(args);
     let (header, trailer, found) = if args.salvage {
-        let found = salvage(file, |record| flows.take(record)).map_err(unreadable)?;
+        let found = salvage_lines(file, |line| flows.take(line)).map_err(unreadable)?;
         (found.header.clone(), found.trailer.clone(), found)
     } else {
         let mut snapshot = Snapshot::open(file).map_err(unreadable)?;
         let (header, trailer) = (snapshot.header().clone(), snapshot.trailer().clone());
-        let mut sorted = snapshot.flows().map_err(unreadable)?;
-        while let Some(record) = sorted.next_flow().map_err(unreadable)? {
-            flows.take(&record);
-            if flows.written.is_err() {
-                break;
+        match snapshot.detail() {
+            Detail::Full => {
+                let mut sorted = snapshot.flows().map_err(unreadable)?;
+                while let Some(record) = sorted.next_flow().map_err(unreadable)? {
+                    flows.take(Line::Flow(&record));
+                    if flows.written.is_err() {
+                        break;
+                    }
+                }
+            }
+            Detail::Aggregate => {
+                let mut sorted = snapshot.groups().map_err(unreadable)?;
+                while let Some(group) = sorted.next_group().map_err(unreadable)? {
+                    flows.take(Line::Group(&group));
+                    if flows.written.is_err() {
+                        break;
+                    }
+                }
             }
         }
         (Some(header), Some(trailer), Salvaged::default())
@@ -102,7 +120,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
         Ok(Some(summary)) => {
             let document = Shown {
                 schema: "conntidy.snapshot-summary/1",
-                file: args.file.display().to_string(),
+                file: path.display().to_string(),
                 header,
                 trailer,
                 summary,
@@ -113,7 +131,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<Outcome, CliError> {
         }
         listed => {
             for damage in damages {
-                anstream::eprintln!("damage: {damage}");
+                say!("damage: {damage}");
             }
             shown(listed.map(drop).map_err(CliError::from))?;
         }
@@ -168,24 +186,30 @@ impl Flows {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>) {
+    fn take(&mut self, line: Line<'_>) {
         let Some((output, out)) = &mut self.out else {
-            self.summary.add(record);
+            match line {
+                Line::Flow(record) => self.summary.add(record),
+                Line::Group(group) => self.summary.add_group(group),
+            }
             return;
         };
         if self.written.is_err() {
             return;
         }
         self.line.clear();
-        match output {
-            ShowOutput::Text => flow_line::write(&mut self.line, record),
-            ShowOutput::Jsonl => write_flow(&record.flow, &record.extra, &mut self.line),
-            ShowOutput::Json => {
-                self.line.extend_from_slice(self.before);
-                self.before = b",\n";
-                write_flow(&record.flow, &record.extra, &mut self.line);
-                self.line.pop();
-            }
+        if *output == ShowOutput::Json {
+            self.line.extend_from_slice(self.before);
+            self.before = b",\n";
+        }
+        match (line, &output) {
+            (Line::Flow(record), ShowOutput::Text) => flow_line::write(&mut self.line, record),
+            (Line::Flow(record), _) => write_flow(&record.flow, &record.extra, &mut self.line),
+            (Line::Group(group), ShowOutput::Text) => flow_line::write_group(&mut self.line, group),
+            (Line::Group(group), _) => write_group(group, &mut self.line),
+        }
+        if *output == ShowOutput::Json {
+            self.line.pop();
         }
         self.written = out.write_all(&self.line);
     }

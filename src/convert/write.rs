@@ -1,0 +1,161 @@
+//! The policy as text, with a comment on where each part of it came from.
+
+use std::fmt::Write;
+
+use super::{Act, Found, Left, Rule, Setting, rule};
+use crate::tunable::{Home, Unit};
+
+/// Writes the policy.
+pub(super) fn policy(names: &[&str], found: &Found) -> String {
+    let mut out = String::new();
+    let of = match names {
+        few if few.len() <= 3 => comment(&few.join(", ")),
+        many => format!("{} files", many.len()),
+    };
+    line(&mut out, &format!("# Made by `conntidy convert` of {of}."));
+    line(
+        &mut out,
+        "# `conntidy plan --policy FILE` shows what it would do; it changes nothing.",
+    );
+    line(&mut out, "version = 1");
+    for (section, is_of) in [
+        (
+            "table",
+            (|home| matches!(home, Home::Table(_))) as fn(Home) -> bool,
+        ),
+        ("timeouts", |home| matches!(home, Home::Timeouts(_))),
+        ("sysctl", |home| home == Home::Sysctl),
+    ] {
+        let mut settings = (found.settings.iter())
+            .filter(|setting| is_of(setting.tunable.home))
+            .peekable();
+        if settings.peek().is_some() {
+            line(&mut out, &format!("\n[{section}]"));
+        }
+        for setting in settings {
+            let (key, value) = (key(setting), value(setting));
+            line(&mut out, &format!("# {}\n{key} = {value}", setting.origin));
+        }
+    }
+    for (index, rule) in found.rules.iter().enumerate() {
+        write_rule(&mut out, rule, (index + 1) * 10, found);
+    }
+    for (title, looks) in [
+        ("Not turned: see to these yourself", false),
+        ("Left out, since nothing is missing without", true),
+    ] {
+        let mut left = (found.left.iter())
+            .filter(|left| left.looks == looks)
+            .peekable();
+        if left.peek().is_some() {
+            line(&mut out, &format!("\n# {title}:"));
+        }
+        for Left {
+            origin, text, why, ..
+        } in left
+        {
+            line(
+                &mut out,
+                &format!("# {origin}: {}\n#     {}", comment(text), comment(why)),
+            );
+        }
+    }
+    out
+}
+
+fn write_rule(out: &mut String, rule: &Rule, order: usize, found: &Found) {
+    line(out, "");
+    for (origin, text) in &rule.origins {
+        line(out, &format!("# {origin}: {}", comment(text)));
+    }
+    match rule.act {
+        Act::Idle { .. } => line(
+            out,
+            "# What is idle is shortened, not deleted: a living connection's next packet takes that back.",
+        ),
+        Act::Delete { assured: true } => line(
+            out,
+            "# This host's own flows are left alone; `include-host = true` takes them too, as conntrack did.",
+        ),
+        Act::Delete { assured: false } => {}
+    }
+    line(out, &format!("[rules.{}]", rule.name));
+    line(out, &format!("order = {order}"));
+    match rule.every {
+        Some(seconds) => line(out, &format!("every = {}", rule::duration(seconds))),
+        None => line(out, "# every = \"5m\"    it is not said how often this ran"),
+    }
+    let mut fields: Vec<_> = (rule.fields.iter())
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    if !rule.not.is_empty() {
+        let not: Vec<_> = (rule.not.iter())
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        fields.push(format!("not = {{ {} }}", not.join(", ")));
+    }
+    if let Act::Idle { seconds } = rule.act {
+        fields.push(format!("idle-for = {}", rule::duration(seconds)));
+    }
+    line(out, &format!("match = {{ {} }}", fields.join(", ")));
+    match rule.act {
+        Act::Idle { .. } => {
+            line(out, "action = \"expire\"");
+            if let Some(grace) = rule.grace(&found.settings) {
+                line(out, &format!("grace = {}", rule::duration(grace)));
+                line(
+                    out,
+                    &format!(
+                        "accept-risk = \"these were deleted at once before ({})\"",
+                        quoted(
+                            &rule
+                                .origins
+                                .first()
+                                .map(|(o, _)| o.to_string())
+                                .unwrap_or_default()
+                        )
+                    ),
+                );
+            }
+        }
+        Act::Delete { assured } => {
+            line(out, "action = \"delete\"");
+            if assured {
+                line(out, "allow-assured = true");
+            }
+        }
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    // A string takes every write.
+    let _ = writeln!(out, "{text}");
+}
+
+/// Text that may stand in a comment.
+fn comment(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Text that may stand between quotes.
+fn quoted(text: &str) -> String {
+    comment(text).replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+fn key(setting: &Setting) -> String {
+    match setting.tunable.home {
+        Home::Table(key) | Home::Timeouts(key) => key.to_owned(),
+        Home::Sysctl | Home::ReadOnly => setting.tunable.name.to_owned(),
+    }
+}
+
+/// The value as policies have it; what is no number is shown to `check` as it is.
+fn value(setting: &Setting) -> String {
+    let text = setting.value.trim_matches(['"', '\'']);
+    match (text.parse::<u64>(), setting.tunable.unit) {
+        (Ok(number @ (0 | 1)), Unit::Switch) => (number == 1).to_string(),
+        (Ok(number), Unit::Seconds) if number > 0 => rule::duration(number),
+        (Ok(number), _) => number.to_string(),
+        (Err(_), _) => format!("\"{}\"", quoted(text)),
+    }
+}
