@@ -2,6 +2,7 @@
 
 mod by;
 mod per_group;
+mod state;
 
 pub use by::{By, ByError, Cell, MOST_FIELDS, Untold, WHOLE, names};
 pub use per_group::PerGroup;

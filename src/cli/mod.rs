@@ -12,6 +12,7 @@ pub mod filter;
 mod journal;
 mod live;
 mod namespaces;
+mod pipe;
 mod policy;
 mod render;
 mod select;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::cut;
+use super::{cut, state};
 use crate::flow::field::{self, Field};
 use crate::flow::status::STATUS_WORDS;
 use crate::flow::{Class, Family, Flow, Present, Protocol, Status};
@@ -250,7 +250,7 @@ impl Column {
         let told = match self.attribute {
             Attribute::Family => put(key, [flow.family as u8]),
             Attribute::Protocol => put(key, [flow.protocol.0]),
-            Attribute::State => state(flow, key),
+            Attribute::State => state::encode(flow).is_some_and(|state| put(key, state)),
             Attribute::Class => put(key, [Class::of(flow) as u8]),
             Attribute::Status => flow
                 .status()
@@ -326,7 +326,8 @@ impl Column {
                 Cell::Text(name.to_owned())
             }
             Attribute::Protocol => Cell::Text(Protocol(take::<1>(key)[0]).to_string()),
-            Attribute::State | Attribute::Helper => {
+            Attribute::State => Cell::Text(state::decode(take(key))),
+            Attribute::Helper => {
                 let [length] = take(key);
                 let (text, rest) = key.split_at(usize::from(length).min(key.len()));
                 *key = rest;
@@ -595,26 +596,12 @@ fn put<const N: usize>(key: &mut Vec<u8>, bytes: [u8; N]) -> bool {
     true
 }
 
-/// Text of at most 255 bytes; names of helpers and states are far shorter.
+/// Text of at most 255 bytes; names of helpers are far shorter.
 fn text(text: &str, key: &mut Vec<u8>) -> bool {
     let bytes = &text.as_bytes()[..text.len().min(255)];
     key.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
     key.extend_from_slice(bytes);
     true
-}
-
-/// By name, so that a state is the same whatever the protocol.
-fn state(flow: &Flow, key: &mut Vec<u8>) -> bool {
-    match (flow.state_name(), flow.state()) {
-        (Some(name), _) => text(name, key),
-        (None, Some(number)) => {
-            let digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit);
-            let zeros = digits.iter().take(2).take_while(|digit| **digit == b'0');
-            let digits = &digits[zeros.count()..];
-            text(std::str::from_utf8(digits).unwrap_or_default(), key)
-        }
-        (None, None) => false,
-    }
 }
 
 fn port(flow: &Flow, port: u16, key: &mut Vec<u8>) -> bool {

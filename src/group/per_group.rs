@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The key of a group, in its place while it is as short as an IPv6 address and a state.
-type Key = SmallVec<[u8; 32]>;
+type Key = SmallVec<[u8; 24]>;
 
 /// Groups by the keys that [`By`](super::By) makes. Allocates for groups not seen before alone.
 ///

@@ -7,6 +7,7 @@ mod ci_examples;
 mod completions;
 mod convert;
 mod fixture;
+mod list;
 mod man;
 mod plan;
 mod policy_tests;

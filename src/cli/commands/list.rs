@@ -13,7 +13,7 @@ use crate::cli::error::INCOMPLETE;
 use crate::cli::render::columns::{Rows, Style};
 use crate::cli::render::flow_line;
 use crate::cli::table::{Table, TableArgs, Which};
-use crate::cli::{CliError, Outcome, complete, expect};
+use crate::cli::{CliError, Outcome, complete, expect, pipe};
 use crate::column::{Column, Ranked};
 use crate::conntrack::print;
 use crate::kernel::aside;
@@ -193,6 +193,7 @@ pub(super) fn run(common: &Common, args: &ListArgs) -> Result<Outcome, CliError>
         shows_idle: asks(Column::Idle),
         ..args.table.clone()
     };
+    pipe::widen();
     let out = Mutex::new(Out::default());
     let mut head = Vec::new();
     form.head(args, &mut head);
