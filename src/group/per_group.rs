@@ -43,6 +43,14 @@ impl<T: Default> PerGroup<T> {
 }
 
 impl<T> PerGroup<T> {
+    /// What is known of a group that is not new.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&T> {
+        let hash = xxh3_64_with_seed(key, self.seed);
+        let found = (self.groups).find(hash, |(known, _)| known.as_slice() == key);
+        found.map(|(_, counts)| counts)
+    }
+
     /// How many groups.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -86,7 +94,9 @@ mod tests {
         for (key, count) in counts.iter() {
             let times = keys.iter().filter(|known| *known == key).count() as u64;
             assert_eq!(*count, 3 * times);
+            assert_eq!(counts.get(key), Some(count));
         }
+        assert_eq!(counts.get(b"another"), None);
         counts.retain(|count| *count > 3);
         // The empty key stands for fifty numbers.
         assert_eq!(counts.len(), 1);

@@ -1,14 +1,12 @@
 //! Groups of flows over many snapshots: how each grew and shrank.
 
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::diff::{GroupKey, Split};
 use super::{Countable, Counted, SnapshotError};
 use crate::flow::Class;
-use crate::group::By;
+use crate::group::{By, PerGroup};
 use crate::observe::Header;
 use crate::plan::rfc3339;
 
@@ -86,7 +84,7 @@ pub struct Collector {
 struct Counts {
     by: By,
     most: usize,
-    groups: HashMap<Box<[u8]>, Vec<u32>>,
+    groups: PerGroup<Vec<u32>>,
     others: Vec<u64>,
     short_by: u64,
     key: Vec<u8>,
@@ -99,7 +97,7 @@ impl Collector {
         let counts = |by| Counts {
             by,
             most: (MOST_COUNTS / snapshots.max(1)).clamp(1000, 400_000),
-            groups: HashMap::new(),
+            groups: PerGroup::default(),
             others: Vec::new(),
             short_by: 0,
             key: Vec::new(),
@@ -167,22 +165,18 @@ impl Collector {
 impl Counts {
     fn add(&mut self, counted: &Counted<'_>, at: usize) {
         (self.by).encode_told(&counted.record, counted.untold, &mut self.key);
-        if !self.groups.contains_key(self.key.as_slice()) {
-            if self.groups.len() >= self.most {
-                self.prune(at);
-            }
-            self.groups.insert(self.key.as_slice().into(), Vec::new());
+        if self.groups.len() >= self.most && self.groups.get(&self.key).is_none() {
+            self.prune(at);
         }
-        if let Some(counts) = self.groups.get_mut(self.key.as_slice()) {
-            counts.resize(counts.len().max(at + 1), 0);
-            counts[at] += counted.flows;
-        }
+        let counts = self.groups.of(&self.key);
+        counts.resize(counts.len().max(at + 1), 0);
+        counts[at] += counted.flows;
     }
 
     /// Takes back what was counted from this snapshot on.
     fn forget(&mut self, at: usize) {
         self.others.truncate(at);
-        self.groups.retain(|_, counts| {
+        self.groups.retain(|counts| {
             counts.truncate(at);
             !counts.is_empty()
         });
@@ -194,7 +188,7 @@ impl Counts {
         let mut size = 1;
         while self.groups.len() > self.most / 2 {
             let others = &mut self.others;
-            self.groups.retain(|_, counts| {
+            self.groups.retain(|counts| {
                 let stays = counts.iter().any(|count| *count > size);
                 if !stays {
                     for (other, count) in others.iter_mut().zip(counts) {
@@ -211,7 +205,7 @@ impl Counts {
     fn lines(self, top: usize, points: usize) -> Lines {
         let peak = |counts: &[u32]| counts.iter().copied().max().unwrap_or(0);
         let mut all: Vec<(&[u8], &[u32])> = (self.groups.iter())
-            .map(|(key, counts)| (key.as_ref(), counts.as_slice()))
+            .map(|(key, counts)| (key, counts.as_slice()))
             .collect();
         all.sort_unstable_by(|(one, a), (other, b)| {
             peak(b).cmp(&peak(a)).then_with(|| one.cmp(other))

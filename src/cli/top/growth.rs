@@ -92,11 +92,11 @@ mod tests {
     use super::*;
 
     fn counts(groups: &[(&str, u64)]) -> Counts {
-        let groups = groups.iter().map(|(key, n)| (key.as_bytes().into(), *n));
-        Counts {
-            groups: groups.collect(),
-            beyond: 0,
+        let mut counts = Counts::default();
+        for (key, flows) in groups {
+            *counts.groups.of(key.as_bytes()) = *flows;
         }
+        counts
     }
 
     fn keys(rows: &[Row]) -> Vec<&str> {

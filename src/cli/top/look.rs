@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::flow::{Class, Flow, FlowKey, OwnedExtra, Protocol};
-use crate::group::By;
+use crate::group::{By, PerGroup};
 use crate::matcher::{Compiled, Grade, Truth};
 use crate::observe::{CpuStatistics, Record, Visit};
 use crate::policy::Predicate;
@@ -93,7 +93,7 @@ impl Order {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// By encoded key.
-    pub(super) groups: HashMap<Box<[u8]>, u64>,
+    pub(super) groups: PerGroup<u64>,
     /// Flows of the groups beyond [`GROUPS`].
     pub(super) beyond: u64,
 }
@@ -101,10 +101,8 @@ pub(super) struct Counts {
 impl Counts {
     /// Allocates only for groups not seen before.
     fn add(&mut self, key: &[u8]) {
-        if let Some(flows) = self.groups.get_mut(key) {
-            *flows += 1;
-        } else if self.groups.len() < GROUPS {
-            self.groups.insert(key.into(), 1);
+        if self.groups.len() < GROUPS || self.groups.get(key).is_some() {
+            *self.groups.of(key) += 1;
         } else {
             self.beyond += 1;
         }

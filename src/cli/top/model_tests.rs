@@ -29,17 +29,13 @@ fn type_line(model: &mut Model, text: &str) -> Step {
 /// A look that saw these groups of `src`, named by the last number of the address.
 fn look(model: &Model, groups: &[(u8, u64)], clock: &str) -> Look {
     let ask = model.ask();
-    let key = |number: &u8| {
-        let mut key = vec![1, crate::flow::Family::Ipv4 as u8, 10, 0, 0];
-        key.push(*number);
-        key.into_boxed_slice()
-    };
-    let groups = groups.iter().map(|(number, flows)| (key(number), *flows));
+    let mut counts = Counts::default();
+    for (number, flows) in groups {
+        let key = [1, crate::flow::Family::Ipv4 as u8, 10, 0, 0, *number];
+        *counts.groups.of(&key) = *flows;
+    }
     let seen = Seen {
-        groups: Counts {
-            groups: groups.collect(),
-            beyond: 0,
-        },
+        groups: counts,
         within: 3,
         flows: (0..3)
             .map(|n| (fixture::tcp(n, 443), OwnedExtra::default()))
@@ -291,7 +287,7 @@ fn what_is_to_be_deleted_is_exactly_what_is_selected() {
 fn a_group_that_no_filter_takes_exactly_is_not_deleted() {
     let mut model = Model::new(fixture::setup("class", ""));
     let mut now = look(&model, &[], "now");
-    now.seen.groups.groups.insert([1, 0].into(), 5);
+    *now.seen.groups.groups.of(&[1, 0]) = 5;
     model.take(now);
     for key in ['d', 'x'] {
         assert_eq!(press(&mut model, KeyCode::Char(key)), Step::Stay);

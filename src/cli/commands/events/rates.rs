@@ -1,6 +1,5 @@
 //! How many events of each kind came, by group.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::render::number::{counted, grouped};
 use crate::cli::render::sheet::{Kind as Align, Sheet};
-use crate::group::{By, Cell};
+use crate::group::{By, Cell, PerGroup};
 use crate::kernel::event::Kind;
 use crate::observe::Record;
 
@@ -51,7 +50,7 @@ impl Counts {
 #[derive(Debug)]
 pub(super) struct Rates {
     by: By,
-    groups: HashMap<Box<[u8]>, Counts>,
+    groups: PerGroup<Counts>,
     key: Vec<u8>,
     /// Events that were lost; `None` where one gap does not tell how many.
     pub(super) lost: Option<u64>,
@@ -94,7 +93,7 @@ impl Rates {
     pub(super) fn new(by: By) -> Self {
         Self {
             by,
-            groups: HashMap::new(),
+            groups: PerGroup::default(),
             key: Vec::new(),
             lost: Some(0),
         }
@@ -103,13 +102,7 @@ impl Rates {
     /// Counts an event. Allocates only for groups not seen before.
     pub(super) fn add(&mut self, kind: Kind, record: &Record<'_>) {
         self.by.encode(record, &mut self.key);
-        if let Some(counts) = self.groups.get_mut(self.key.as_slice()) {
-            counts.add(kind);
-        } else {
-            let mut counts = Counts::default();
-            counts.add(kind);
-            self.groups.insert(self.key.as_slice().into(), counts);
-        }
+        self.groups.of(&self.key).add(kind);
     }
 
     pub(super) fn lose(&mut self, lost: Option<u64>) {
@@ -118,8 +111,8 @@ impl Rates {
 
     /// Adds these to others, and begins anew.
     pub(super) fn pour_into(&mut self, other: &mut Self) {
-        for (key, counts) in self.groups.drain() {
-            other.groups.entry(key).or_default().add_all(counts);
+        for (key, counts) in std::mem::take(&mut self.groups).iter() {
+            other.groups.of(key).add_all(*counts);
         }
         other.lose(self.lost.replace(0));
     }
