@@ -1,5 +1,7 @@
 //! Lines, and the commands in them: which of them set a tunable or act on the table.
 
+use super::block::Blocks;
+use super::prefix::{is_variable, unwrap};
 use super::shell::{self, Before, Command};
 use super::sysctl::{self, Named};
 use super::{Found, Input, Left, Origin, Setting, cron, rule};
@@ -8,21 +10,42 @@ use crate::conntrack::parse::{Line, Table};
 
 /// Reads all lines of an input.
 pub(super) fn read(found: &mut Found, input: usize, text: &Input) {
-    let mut reader = Reader { found, depth: 0 };
-    for (line, text_of_line) in shell::lines(&text.content) {
+    let mut reader = Reader {
+        found,
+        blocks: Blocks::default(),
+        enders: Vec::new(),
+        doubt: None,
+    };
+    let lines = shell::lines(&text.content);
+    let mut at = 0;
+    while let Some((line, text_of_line)) = lines.get(at) {
         let origin = Origin {
             input,
             file: text.name.clone(),
-            line,
+            line: *line,
         };
-        reader.line(&origin, &text_of_line);
+        at += 1;
+        at += reader.line(&origin, text_of_line, &lines[at..]);
     }
 }
 
 struct Reader<'a> {
     found: &'a mut Found,
-    /// How many conditions, loops and functions are open.
-    depth: usize,
+    blocks: Blocks,
+    /// Functions that end the script.
+    enders: Vec<String>,
+    /// Why what follows may not run at all.
+    doubt: Option<&'static str>,
+}
+
+/// What is known of a command that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    /// It goes well.
+    Well,
+    /// Where it does not go well, means are missing: a script that ends then would have failed.
+    Able,
+    Unknown,
 }
 
 /// One command and all that matters of its surroundings.
@@ -35,30 +58,30 @@ struct At<'a> {
     every: Option<u64>,
 }
 
-/// Words that open what may run often, or never.
-const OPENING: [&str; 7] = ["if", "while", "until", "for", "case", "select", "function"];
-/// Words that end it.
-const CLOSING: [&str; 4] = ["fi", "done", "esac", "}"];
-/// Words between.
-const BETWEEN: [&str; 4] = ["then", "else", "elif", "do"];
-/// Commands that do nothing to the system.
-const NOTHING: [&str; 4] = ["true", ":", "exit", "set"];
+/// Commands that do nothing to the system, and go well.
+const NOTHING: [&str; 4] = ["true", ":", "set", "sleep"];
+/// Commands that end a script, or a function.
+const ENDING: [&str; 2] = ["exit", "return"];
+/// Commands that look whether a program is there.
+const SEEKING: [&str; 3] = ["which", "type", "hash"];
+/// Commands that fail where means are missing.
+const NEEDING: [&str; 2] = ["modprobe", "cd"];
 /// Commands that only show something.
-const SHOWING: [&str; 13] = [
+const SHOWING: [&str; 18] = [
     "cat", "grep", "egrep", "head", "tail", "wc", "sort", "uniq", "awk", "sed", "logger", "less",
-    "dmesg",
+    "dmesg", "[", "[[", "test", "date", "id",
 ];
-/// Commands that are understood, also behind others such as `sudo -n` or `nice`.
-const KNOWN: [&str; 5] = ["conntrack", "sysctl", "echo", "watch", "cat"];
-/// Commands that run another one as it stands.
-const RUNNING: [&str; 9] = [
-    "sudo", "doas", "exec", "command", "env", "nice", "ionice", "timeout", "time",
-];
+const CONDITION: &str = "runs under a condition only: write a rule, with `when = { fill-above = ... }` where it is a \
+                         full table";
+const UNREAD: &str = "stands behind a quote that does not end";
+const ENDED: &str = "stands behind the end of the script";
+const PERHAPS_ENDED: &str = "runs only where the script did not end before";
 
 impl Reader<'_> {
-    fn line(&mut self, origin: &Origin, text: &str) {
+    /// Reads a line; how many of those that follow belong to it.
+    fn line(&mut self, origin: &Origin, text: &str, following: &[(usize, String)]) -> usize {
         if text.is_empty() || text.starts_with(['#', ';']) {
-            return;
+            return 0;
         }
         if let Some((name, value)) = assignment(text) {
             let at = At {
@@ -67,7 +90,8 @@ impl Reader<'_> {
                 is_timed: false,
                 every: None,
             };
-            return self.set(&at, name, value);
+            self.set(&at, name, value);
+            return 0;
         }
         let times = cron::times(text);
         let (every, rest) = times.unwrap_or((None, text));
@@ -78,104 +102,218 @@ impl Reader<'_> {
             every,
         };
         let Some(commands) = shell::commands(rest) else {
-            return self.leave(&at, "a quote does not end in its line");
+            return self.open_quote(&at, rest, following);
         };
-        let mut before_was_known = true;
-        for command in commands {
-            before_was_known = self.command(&at, command, before_was_known);
+        let documents: Vec<_> = (commands.iter())
+            .flat_map(|command| command.documents.clone())
+            .collect();
+        if at.is_timed {
+            // A script of its own.
+            let outer = (std::mem::take(&mut self.blocks), self.doubt.take());
+            self.chain(&at, commands);
+            (self.blocks, self.doubt) = outer;
+        } else {
+            self.chain(&at, commands);
+        }
+        let mut length = 0;
+        for end in documents {
+            let body = &following[length..];
+            let ends = body.iter().position(|(_, line)| *line == end);
+            let body = &body[..ends.unwrap_or(body.len())];
+            length = (length + body.len() + 1).min(following.len());
+            if body.iter().any(|(_, line)| may_act(line)) {
+                self.leave(
+                    &at,
+                    format!("what follows up to `{end}` is text for a command, and no command"),
+                );
+            }
+        }
+        length
+    }
+
+    /// Passes over the lines that a quote goes over.
+    fn open_quote(&mut self, at: &At<'_>, start: &str, following: &[(usize, String)]) -> usize {
+        let mut whole = start.to_owned();
+        for (index, (_, line)) in following.iter().enumerate() {
+            if at.is_timed {
+                break;
+            }
+            whole.push('\n');
+            whole.push_str(line);
+            if shell::commands(&whole).is_none() {
+                continue;
+            }
+            let why = "a quote in it goes over several lines";
+            if may_act(&whole) {
+                self.leave(at, why);
+            } else {
+                self.show(at, why);
+            }
+            return index + 1;
+        }
+        self.leave(at, "a quote does not end in its line");
+        if !at.is_timed {
+            self.doubt = Some(UNREAD);
+        }
+        0
+    }
+
+    /// The commands of a line, or of what a command runs.
+    fn chain(&mut self, at: &At<'_>, commands: Vec<Command>) {
+        let mut commands = commands.into_iter().peekable();
+        let (mut runs, mut last) = (true, Ran::Well);
+        while let Some(mut command) = commands.next() {
+            let next = commands.peek();
+            let is_pattern = next.is_some_and(|next| next.words[0] == ")");
+            if is_pattern && self.blocks.is_case() {
+                continue;
+            }
+            if let Some(path) = next.and_then(teed)
+                && command.words[0] == "echo"
+                && command.output.is_none()
+            {
+                command.output = Some(path);
+                commands.next();
+            }
+            let certain = match command.before {
+                Before::Nothing => true,
+                Before::And => runs && last == Ran::Well,
+                Before::Or => false,
+                Before::Pipe => runs,
+            };
+            let is_otherwise = command.before == Before::Or;
+            let was_able = last != Ran::Unknown;
+            last = self.command(at, command, certain, is_otherwise && was_able);
+            runs = certain;
         }
     }
 
-    /// Whether the command is one that is understood.
-    fn command(&mut self, at: &At<'_>, mut command: Command, before_was_known: bool) -> bool {
-        let is = |list: &[&str], command: &Command| {
-            command
-                .words
-                .first()
-                .is_some_and(|word| list.contains(&word.as_str()))
-        };
-        while is(&BETWEEN, &command) {
-            command.words.remove(0);
-        }
-        let Some(first) = command.words.first().cloned() else {
-            return true;
-        };
-        if is(&CLOSING, &command) {
-            self.depth = self.depth.saturating_sub(1);
-            return true;
-        }
-        let opens_function = first.ends_with("()") || first == "{";
-        if is(&OPENING, &command) || opens_function {
-            self.depth += 1;
+    /// One command. `certain`: it runs, as far as the line tells. `lacks`: it runs where means are
+    /// missing.
+    fn command(&mut self, at: &At<'_>, mut command: Command, certain: bool, lacks: bool) -> Ran {
+        self.inner(at, std::mem::take(&mut command.inner));
+        if self.blocks.enter(&mut command.words) {
             self.show(
                 at,
                 "a condition, a loop or a function: what stands in it is told by itself",
             );
-            return true;
         }
-        if is(&NOTHING, &command) {
-            return true;
+        if command.words.is_empty() {
+            return Ran::Unknown;
         }
+        let seeks = SEEKING.contains(&command.words[0].as_str())
+            || command.words[..2.min(command.words.len())] == ["command", "-v"];
+        if seeks && command.before != Before::Pipe {
+            self.show(at, "only looks whether a program is there");
+            return Ran::Able;
+        }
+        let is_assignment = command.words.iter().all(|word| is_variable(word));
         unwrap(&mut command.words, at.is_timed);
         let program = command.words[0]
             .rsplit('/')
             .next()
             .unwrap_or_default()
             .to_owned();
+        let may_not_run = !certain || !self.blocks.is_empty() || self.doubt.is_some();
         if command.before == Before::Pipe {
-            if matches!(program.as_str(), "conntrack" | "xargs" | "while") {
+            if SHOWING.contains(&program.as_str()) && !writes(&command) {
+                self.show(at, "shows what another command writes");
+            } else {
                 self.leave(
                     at,
                     "goes by what another command writes: write the match that is meant",
                 );
-            } else {
-                self.show(at, "shows what another command writes");
             }
-            return true;
+            return Ran::Unknown;
         }
-        let may_not_run =
-            (command.before == Before::Condition && !before_was_known) || self.depth > 0;
         match program.as_str() {
-            "conntrack" | "sysctl" if may_not_run => self.leave(
-                at,
-                "runs under a condition only: write a rule, with `when = { fill-above = ... }` where it is a full \
-                 table",
-            ),
-            "conntrack" | "sysctl" if command.expands => {
-                self.leave(at, "a part of it is known only when it runs");
+            name if NOTHING.contains(&name) => return Ran::Well,
+            name if ENDING.contains(&name) || self.enders.iter().any(|ender| ender == name) => {
+                self.end(certain, lacks);
             }
-            "conntrack" => self.conntrack(at, &command.words[1..]),
-            "sysctl" => self.sysctl(at, &command.words[1..]),
-            "echo" | "printf" => self.echo(at, &command, may_not_run),
+            "conntrack" | "sysctl"
+                if (may_not_run || command.expands) && !looks(&program, &command.words[1..]) =>
+            {
+                let why = if may_not_run {
+                    self.doubt.unwrap_or(CONDITION)
+                } else {
+                    "a part of it is known only when it runs"
+                };
+                self.leave(at, why);
+            }
+            // Without an entry to delete the tool fails.
+            "conntrack" => {
+                self.conntrack(at, &command.words[1..]);
+                return Ran::Able;
+            }
+            "sysctl" => {
+                self.sysctl(at, &command.words[1..]);
+                return Ran::Well;
+            }
+            "echo" | "printf" => {
+                self.echo(at, &command, may_not_run);
+                return Ran::Well;
+            }
             "watch" => self.watch(at, &command.words[1..]),
             "sh" | "bash" if command.words.get(1).is_some_and(|word| word == "-c") => {
-                let inner = command.words.get(2).and_then(|inner| shell::commands(inner));
+                let inner = command
+                    .words
+                    .get(2)
+                    .and_then(|inner| shell::commands(inner));
                 match inner {
-                    Some(inner) if !may_not_run => {
-                        let mut known = true;
-                        for command in inner {
-                            known = self.command(at, command, known);
-                        }
-                    }
+                    Some(inner) if !may_not_run => self.chain(at, inner),
                     _ => self.leave(at, "what it runs is not known here"),
                 }
             }
-            "ip" if command.words.iter().any(|word| word == "conntrack" || word == "sysctl") => {
+            "ip" if command
+                .words
+                .iter()
+                .any(|word| word == "conntrack" || word == "sysctl") =>
+            {
                 self.leave(
                     at,
                     "works in another network namespace, which has a policy of its own: convert it by itself",
                 );
             }
-            name if SHOWING.contains(&name) => self.show(at, "only shows something"),
-            _ if is_variable(&first) && command.words.len() == 1 => {
-                self.show(at, "sets a variable, which a policy has no use for");
+            _ if writes(&command) => self.leave(at, "writes a file: convert what it writes"),
+            name if SHOWING.contains(&name) => {
+                self.show(at, "only shows something");
+                if asks_for_means(&command.words) {
+                    return Ran::Able;
+                }
             }
-            _ => {
+            _ if is_assignment => self.show(at, "sets a variable, which a policy has no use for"),
+            name => {
                 self.leave(at, "is no sysctl and no conntrack command");
-                return false;
+                if NEEDING.contains(&name) {
+                    return Ran::Able;
+                }
             }
         }
-        true
+        Ran::Unknown
+    }
+
+    /// What runs within a command, for its output.
+    fn inner(&mut self, at: &At<'_>, inner: Vec<String>) {
+        for inner in inner {
+            let within = self.blocks.within();
+            let outer = std::mem::replace(&mut self.blocks, within);
+            match shell::commands(&inner) {
+                Some(commands) => self.chain(at, commands),
+                None => self.leave(at, "a quote does not end in it"),
+            }
+            self.blocks = outer;
+        }
+    }
+
+    /// The script ends here, if it gets here.
+    fn end(&mut self, certain: bool, lacks: bool) {
+        match self.blocks.function() {
+            Some(name) => self.enders.push(name.to_owned()),
+            None if certain && self.blocks.is_empty() => self.doubt = Some(ENDED),
+            None if lacks && self.blocks.is_empty() => {}
+            None => self.doubt = self.doubt.or(Some(PERHAPS_ENDED)),
+        }
     }
 
     fn set(&mut self, at: &At<'_>, name: &str, value: &str) {
@@ -198,13 +336,7 @@ impl Reader<'_> {
     }
 
     fn sysctl(&mut self, at: &At<'_>, words: &[String]) {
-        let loads = |word: &String| {
-            word.starts_with("-p")
-                || word.starts_with("--load")
-                || word == "--system"
-                || word == "-f"
-        };
-        if words.iter().any(loads) {
+        if words.iter().any(|word| loads(word)) {
             return self.leave(at, "loads files: convert those");
         }
         let mut sets = false;
@@ -226,10 +358,14 @@ impl Reader<'_> {
     fn echo(&mut self, at: &At<'_>, command: &Command, may_not_run: bool) {
         let path = command.output.as_deref().unwrap_or_default();
         if !path.starts_with("/proc/sys/") {
-            return self.show(at, "only prints");
+            return if writes(command) {
+                self.leave(at, "writes a file: convert what it writes");
+            } else {
+                self.show(at, "only prints");
+            };
         }
         match &command.words[1..] {
-            _ if may_not_run => self.leave(at, "runs under a condition only"),
+            _ if may_not_run => self.leave(at, self.doubt.unwrap_or(CONDITION)),
             [value] if !command.expands => self.set(at, path, value),
             _ => self.leave(at, "its value is known only when it runs"),
         }
@@ -255,19 +391,13 @@ impl Reader<'_> {
             Ok(line) => line,
             Err(error) => return self.leave(at, format!("conntrack refuses it too: {error}")),
         };
-        let instead = match line.verb() {
-            Verb::List => Some("list"),
-            Verb::Get => Some("get"),
-            Verb::Event => Some("events"),
-            Verb::Count => Some("count"),
-            Verb::Stats => Some("stats"),
-            Verb::Version | Verb::Help => Some("--help"),
-            _ => None,
-        };
-        if let Some(instead) = instead {
+        if let Some(instead) = instead(line.verb()) {
             return self.show(at, format!("only looks: `conntidy {instead}`"));
         }
         match line.verb() {
+            Verb::Delete | Verb::Flush if at.is_timed && at.every.is_none() => {
+                self.leave(at, "runs at times that no interval says: write a rule with the `every` that is meant");
+            }
             Verb::Delete | Verb::Flush if line.table == Table::Conntrack => {
                 match rule::of(&line, at.origin, at.text, at.every) {
                     Ok(rule) => self.found.rules.push(rule),
@@ -309,6 +439,35 @@ impl Reader<'_> {
     }
 }
 
+/// The command of conntidy that shows what a conntrack command shows.
+fn instead(verb: Verb) -> Option<&'static str> {
+    match verb {
+        Verb::List => Some("list"),
+        Verb::Get => Some("get"),
+        Verb::Event => Some("events"),
+        Verb::Count => Some("count"),
+        Verb::Stats => Some("stats"),
+        Verb::Version | Verb::Help => Some("--help"),
+        _ => None,
+    }
+}
+
+/// Whether an argument of `sysctl` has it read a file.
+fn loads(word: &str) -> bool {
+    let is_cluster = word.starts_with('-') && !word.starts_with("--");
+    word.starts_with("--load") || word == "--system" || (is_cluster && word.contains(['p', 'f']))
+}
+
+/// Whether a command changes nothing, whatever its words expand to.
+fn looks(program: &str, words: &[String]) -> bool {
+    if program == "sysctl" {
+        return !words
+            .iter()
+            .any(|word| word.contains(['=', '$', '`']) || loads(word));
+    }
+    Line::parse(words).is_ok_and(|line| instead(line.verb()).is_some())
+}
+
 /// A line of a sysctl.d file.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
@@ -319,32 +478,37 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     (is_name && !value.trim().is_empty()).then(|| (name, value.trim()))
 }
 
-/// `NAME=value`.
-fn is_variable(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+/// Whether a text has to do with connection tracking or its tunables.
+fn may_act(text: &str) -> bool {
+    ["conntrack", "sysctl", "/proc/sys"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// Whether the output of a command may become a setting: a log is none.
+fn writes(command: &Command) -> bool {
+    let is_setting = |text: &str| text.contains("nf_conntrack") || text.contains("sysctl");
+    command.output.as_ref().is_some_and(|path| {
+        is_setting(path)
+            || ["/proc/", "/sys/", "/etc/"]
+                .iter()
+                .any(|of| path.starts_with(of))
+            || (!path.starts_with("/dev/") && command.words.iter().any(|word| is_setting(word)))
     })
 }
 
-/// Takes away what stands before a command: the user of a crontab, variables, `sudo` and the like.
-fn unwrap(words: &mut Vec<String>, is_timed: bool) {
-    let program = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
-    let is_known = |word: &String| KNOWN.contains(&program(word).as_str());
-    let Some(at) = words.iter().position(is_known) else {
-        return;
-    };
-    let runs = |word: &String| is_variable(word) || RUNNING.contains(&program(word).as_str());
-    // A user's name stands alone.
-    let is_user = is_timed
-        && at == 1
-        && words[0]
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let of_a_user = is_timed && at > 1 && words.get(1).is_some_and(runs);
-    if words.first().is_some_and(runs) || is_user || of_a_user {
-        words.drain(..at);
-    }
+/// `| sudo tee /proc/sys/...`: the file, where it is one.
+fn teed(command: &Command) -> Option<String> {
+    let mut words = command.words.clone();
+    unwrap(&mut words, false);
+    let (program, arguments) = words.split_first()?;
+    let mut files = arguments.iter().filter(|word| !word.starts_with('-'));
+    let file = files.next().filter(|file| file.starts_with("/proc/sys/"))?;
+    let is_one = command.before == Before::Pipe && program == "tee" && files.next().is_none();
+    is_one.then(|| file.clone())
+}
+
+/// `[ -x /usr/sbin/conntrack ]`, `[ "$(id -u)" = 0 ]`.
+fn asks_for_means(words: &[String]) -> bool {
+    (words.iter()).any(|word| word == "-x" || word.contains("id -u") || word.contains("UID"))
 }

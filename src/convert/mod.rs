@@ -4,8 +4,10 @@
 //! came from, or among what was [left](Left) with the reason. What would not pass `check` is left
 //! too, with what `check` says.
 
+mod block;
 mod command;
 mod cron;
+mod prefix;
 mod rule;
 mod shell;
 mod sysctl;

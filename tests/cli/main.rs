@@ -6,6 +6,7 @@ mod check;
 mod ci_examples;
 mod completions;
 mod convert;
+mod convert_scripts;
 mod fixture;
 mod list;
 mod man;
