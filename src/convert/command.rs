@@ -71,6 +71,9 @@ const SHOWING: [&str; 18] = [
     "cat", "grep", "egrep", "head", "tail", "wc", "sort", "uniq", "awk", "sed", "logger", "less",
     "dmesg", "[", "[[", "test", "date", "id",
 ];
+/// Stands around code in Markdown.
+const FENCE: &str = "```";
+
 const CONDITION: &str = "runs under a condition only: write a rule, with `when = { fill-above = ... }` where it is a \
                          full table";
 const UNREAD: &str = "stands behind a quote that does not end";
@@ -81,6 +84,11 @@ impl Reader<'_> {
     /// Reads a line; how many of those that follow belong to it.
     fn line(&mut self, origin: &Origin, text: &str, following: &[(usize, String)]) -> usize {
         if text.is_empty() || text.starts_with(['#', ';']) {
+            return 0;
+        }
+        if text.starts_with(FENCE) {
+            // What follows is a script of its own, or prose.
+            (self.blocks, self.doubt) = (Blocks::default(), None);
             return 0;
         }
         if let Some((name, value)) = assignment(text) {
@@ -135,7 +143,7 @@ impl Reader<'_> {
     fn open_quote(&mut self, at: &At<'_>, start: &str, following: &[(usize, String)]) -> usize {
         let mut whole = start.to_owned();
         for (index, (_, line)) in following.iter().enumerate() {
-            if at.is_timed {
+            if at.is_timed || line.starts_with(FENCE) {
                 break;
             }
             whole.push('\n');

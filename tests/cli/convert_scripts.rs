@@ -119,6 +119,10 @@ fn what_runs_for_certain_is_turned() {
             1,
         ),
         (
+            "Don't:\n```bash\nexit\n```\n1. Do\n```bash\nconntrack -D -p udp\n```",
+            1,
+        ),
+        (
             "echo 1 | sudo tee /proc/sys/net/netfilter/nf_conntrack_acct > /dev/null",
             1,
         ),
