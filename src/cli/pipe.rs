@@ -1,4 +1,6 @@
-//! The pipe on stdout.
+//! The pipe on stdout, for the lines of a whole table.
+
+use std::io::{self, ErrorKind, Write};
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
@@ -14,4 +16,21 @@ pub(super) fn widen() {
     if fcntl_getpipe_size(&stdout).is_ok_and(|room| room < ROOM) {
         let _ = fcntl_setpipe_size(&stdout, ROOM);
     }
+}
+
+/// Writes lines to stdout at once. Where nobody reads them any more this ends the program, as a reader
+/// that has seen enough is no failure: the rest of a walk of the table would be for nobody.
+///
+/// # Errors
+/// Where stdout takes no more for another reason, as a full disk.
+pub(super) fn write(lines: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(lines).and_then(|()| stdout.flush());
+    if written
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    {
+        std::process::exit(0);
+    }
+    written
 }

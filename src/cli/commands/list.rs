@@ -1,7 +1,7 @@
 //! `conntidy list`: the entries of a table, as they come, or the first of a ranking.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
@@ -366,9 +366,7 @@ fn locked(out: &Mutex<Out>) -> std::sync::MutexGuard<'_, Out> {
 impl Out {
     fn write(&mut self, bytes: &[u8]) {
         if self.error.is_none() {
-            let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(bytes);
-            self.error = written.and_then(|()| stdout.flush()).err();
+            self.error = pipe::write(bytes).err();
         }
     }
 }

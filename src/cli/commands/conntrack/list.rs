@@ -1,6 +1,6 @@
 //! `-L`: entries as they come, in the order of the table as the tool shows them.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::printer::Printer;
 use super::{Chosen, Stop, say_as_the_tool};
@@ -94,9 +94,7 @@ impl<'c> Lines<'c> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&self.out)?;
-        stdout.flush()?;
+        pipe::write(&self.out)?;
         self.out.clear();
         self.printer.tick();
         Ok(())
