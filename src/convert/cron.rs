@@ -56,7 +56,8 @@ fn every([minute, hour, day, month, weekday]: [&str; 5]) -> Option<u64> {
         return None;
     }
     if !is_any(weekday) {
-        let once = is_one(minute) && is_one(hour) && is_one(weekday);
+        let is_day = is_one(weekday) || weekday.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let once = is_one(minute) && is_one(hour) && is_day;
         return once.then_some(7 * 86_400);
     }
     if is_any(hour) && !is_one(minute) {
@@ -87,7 +88,8 @@ mod tests {
             ("0 * * * * x", Some(3600), "x"),
             ("17 */6 * * *\tx", Some(21_600), "x"),
             ("0 3 * * * x", Some(86_400), "x"),
-            ("0 3 * * SUN x", None, "x"),
+            ("0 3 * * SUN x", Some(604_800), "x"),
+            ("0 3 * * MON-FRI x", None, "x"),
             ("0 3 * * 0 x", Some(604_800), "x"),
             ("*/7 * * * * x", None, "x"),
             ("0,30 * * * * x", None, "x"),

@@ -191,7 +191,9 @@ fn prefix(family: Family, network: Network, mask: Option<[u8; 16]>) -> Result<St
     if mask & whole != wanted & whole {
         return Err("its mask is no prefix".to_owned());
     }
-    let address = address(family, network.address);
+    // Host bits are masked, as the tool does.
+    let bytes = u128::from_be_bytes(network.address) & mask;
+    let address = address(family, bytes.to_be_bytes());
     Ok(if length == bits {
         address.to_string()
     } else {

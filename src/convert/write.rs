@@ -34,7 +34,8 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
         }
         for setting in settings {
             let (key, value) = (key(setting), value(setting));
-            line(&mut out, &format!("# {}\n{key} = {value}", setting.origin));
+            let from = comment(&format!("{}: {}", setting.origin, setting.text));
+            line(&mut out, &format!("# {from}\n{key} = {value}"));
         }
     }
     for (index, rule) in found.rules.iter().enumerate() {
@@ -56,7 +57,11 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
         {
             line(
                 &mut out,
-                &format!("# {origin}: {}\n#     {}", comment(text), comment(why)),
+                &format!(
+                    "# {}\n#     {}",
+                    comment(&format!("{origin}: {text}")),
+                    comment(why)
+                ),
             );
         }
     }
@@ -66,7 +71,7 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
 fn write_rule(out: &mut String, rule: &Rule, order: usize, found: &Found) {
     line(out, "");
     for (origin, text) in &rule.origins {
-        line(out, &format!("# {origin}: {}", comment(text)));
+        line(out, &format!("# {}", comment(&format!("{origin}: {text}"))));
     }
     match rule.act {
         Act::Idle { .. } => line(

@@ -44,7 +44,8 @@ fn a_sysctl_file_becomes_tunables_where_a_policy_has_them() {
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
     assert!(
-        ran.stdout.contains("# 99-conntrack.conf:7\nmax = 262144"),
+        ran.stdout
+            .contains("# 99-conntrack.conf:7: net.nf_conntrack_max = 262144\nmax = 262144"),
         "{}",
         ran.stdout
     );
@@ -234,7 +235,79 @@ fn stdin_and_directories_are_read_too() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains("# stdin:1\nnf_conntrack_timestamp = true"),
+        text.contains(
+            "# stdin:1: echo 1 > /proc/sys/net/netfilter/nf_conntrack_timestamp\nnf_conntrack_timestamp = true"
+        ),
         "{text}"
+    );
+}
+
+#[test]
+fn what_was_put_aside_in_a_directory_is_passed_over_and_named() {
+    let cli = Cli::new();
+    cli.write(
+        "sysctl.d/99-ct.conf",
+        "net.netfilter.nf_conntrack_acct = 0\n",
+    );
+    cli.write(
+        "sysctl.d/99-ct.conf.bak",
+        "net.netfilter.nf_conntrack_acct = 1\n",
+    );
+    cli.write("sysctl.d/README.sysctl", "Don't put files here\n");
+    cli.write("jobs/flush.sh", "conntrack -D -p udp\n");
+    cli.write("jobs/flush.sh~", "conntrack -D -p icmp\n");
+    let ran = cli.run(["convert", "sysctl.d", "jobs"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        policy(&ran).contains("nf_conntrack_acct = false"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("icmp"), "{}", ran.stdout);
+    for name in ["99-ct.conf.bak", "README.sysctl", "flush.sh~"] {
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_name_of_a_file_writes_nothing_into_the_policy() {
+    let ran = convert(
+        "a\n[rules.x]\nmatch = { everything = true }\n#",
+        "net.netfilter.nf_conntrack_acct = 1\nconntrack -D -p udp\nconntrack -F\n",
+    );
+    assert_eq!(ran.stdout.matches("\n[rules.").count(), 1, "{}", ran.stdout);
+}
+
+#[test]
+fn times_that_no_interval_says_make_no_rule() {
+    for times in [
+        "@reboot",
+        "@monthly",
+        "0 3 1 * *",
+        "*/5 2-4 * * *",
+        "*/7 * * * *",
+    ] {
+        let ran = convert("cron", &format!("{times} root conntrack -D -p udp\n"));
+        assert_eq!(
+            (policy(&ran).as_str(), ran.code),
+            ("version = 1", 4),
+            "{times}"
+        );
+        assert!(ran.stderr.contains("no interval says"), "{}", ran.stderr);
+    }
+    let boot = convert(
+        "cron",
+        "@reboot root sysctl -w net.netfilter.nf_conntrack_acct=1\n",
+    );
+    assert_eq!(boot.code, 0, "{}", boot.stderr);
+}
+
+#[test]
+fn host_bits_are_masked_as_the_tool_does() {
+    let ran = convert("a.sh", "conntrack -D -p udp -s 10.1.2.3/8\n");
+    assert!(
+        policy(&ran).contains("src = \"10.0.0.0/8\""),
+        "{}",
+        ran.stderr
     );
 }

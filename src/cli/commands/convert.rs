@@ -81,8 +81,16 @@ fn read(path: &Path, inputs: &mut Vec<Input>) -> Result<(), CliError> {
         let mut files = Vec::new();
         for entry in fs::read_dir(path).map_err(failed)? {
             let file = entry.map_err(failed)?.path();
-            if file.is_file() {
+            if !file.is_file() {
+                continue;
+            }
+            if is_read(path, &file) {
                 files.push(file);
+            } else {
+                say!(
+                    "note: {} is passed over, as it is by what reads such a directory",
+                    file.display()
+                );
             }
         }
         files.sort();
@@ -103,4 +111,17 @@ fn read(path: &Path, inputs: &mut Vec<Input>) -> Result<(), CliError> {
     };
     inputs.push(Input { name, content });
     Ok(())
+}
+
+/// Whether a file of a directory is one that counts: of a `sysctl.d` what ends in `.conf`, elsewhere what
+/// no editor and no package manager put aside.
+fn is_read(directory: &Path, file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if directory.ends_with("sysctl.d") {
+        return name.ends_with(".conf");
+    }
+    let aside = [
+        ".bak", ".orig", ".dpkg-", ".rpmsave", ".rpmnew", ".swp", ".ucf-",
+    ];
+    !(name.starts_with('.') || name.ends_with('~') || aside.iter().any(|end| name.contains(end)))
 }
