@@ -687,6 +687,18 @@ impl Line {
         if zeroes && self.given.intersects(legal::NARROWING) {
             self.traps.push(Trap::Zero);
         }
+        if matches!(verb, Verb::Create | Verb::Add | Verb::Update)
+            && self.given.contains(Given::STATE)
+        {
+            if self.protocol.is_none() {
+                return Err(UsageError::new(
+                    "an entry gets a state of its protocol: say which with -p",
+                ));
+            }
+            if self.states.only().is_none() {
+                return Err(UsageError::new("an entry gets one state of its protocol"));
+            }
+        }
         self.find_traps(verb, stray);
         Ok(())
     }

@@ -41,6 +41,21 @@ fn wrong_lines_are_refused_with_the_tools_code() {
         ("-L foo", 2, "unknown type `foo'"),
         ("-D dying", 2, "Can't do that command"),
         ("-U expect", 2, "Can't do --update on expectations"),
+        (
+            "-U --state TIME_WAIT -m 1",
+            2,
+            "an entry gets a state of its protocol: say which with -p",
+        ),
+        (
+            "-U -p tcp --state ESTABLISHED,CLOSE",
+            2,
+            "an entry gets one state of its protocol",
+        ),
+        (
+            "-U -p tcp --state NEW",
+            2,
+            "an entry gets one state of its protocol",
+        ),
         ("-L --foo", 2, "unknown option `--foo'"),
         ("-L --s 1", 2, "unknown option `--s'"),
         ("-L -p", 2, "option `-p' requires an argument"),

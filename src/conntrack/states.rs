@@ -58,7 +58,7 @@ impl States {
         self.named.is_empty() && !self.new && !self.invalid
     }
 
-    /// The one state that an entry is to get; the protocol is known there.
+    /// The one state that an entry is to get: such a line names its protocol.
     #[must_use]
     pub fn only(&self) -> Option<u8> {
         match (self.named.as_slice(), self.new, self.invalid) {

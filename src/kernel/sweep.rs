@@ -261,9 +261,9 @@ impl Sweep {
 impl Drop for Sweep {
     /// A sweep that is not finished sends nothing more.
     fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
         self.full = None;
         if let Some(thread) = self.thread.take() {
-            self.shared.stopped.store(true, Ordering::Relaxed);
             let _ = thread.join();
         }
     }
