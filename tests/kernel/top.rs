@@ -17,6 +17,7 @@ crate::trials!(
     the_terminal_is_given_back_on_q,
     the_terminal_is_given_back_on_a_signal,
     groups_are_opened_and_filters_typed,
+    while_it_is_paused_what_is_asked_for_is_looked_for,
     a_group_is_deleted_once_somebody_agrees_and_can_be_put_back,
     without_a_terminal_it_says_what_to_do_instead,
 );
@@ -204,6 +205,20 @@ fn groups_are_opened_and_filters_typed() -> Result<(), Failed> {
     terminal.types("/ --dport 12x\r")?;
     terminal.sees("is no number")?;
     terminal.types("\x7f3\r")?;
+    terminal.sees("1 group by src")?;
+    terminal.types("q")?;
+    assert_eq!(terminal.given_back()?, "0");
+    Ok(())
+}
+
+fn while_it_is_paused_what_is_asked_for_is_looked_for() -> Result<(), Failed> {
+    crate::needs!("script");
+    let gateway = table()?;
+    let mut terminal = Terminal::start(&gateway, "")?;
+    terminal.until("2 groups by src")?;
+    terminal.types("p")?;
+    terminal.sees("PAUSED")?;
+    terminal.types("/--dport 123\r")?;
     terminal.sees("1 group by src")?;
     terminal.types("q")?;
     assert_eq!(terminal.given_back()?, "0");

@@ -355,7 +355,7 @@ impl Model {
             KeyCode::Char('n') => self.count_from_now(),
             KeyCode::Char('p' | ' ') => {
                 self.paused = !self.paused;
-                return self.asking();
+                return Step::Ask;
             }
             KeyCode::Char('+' | '=') => return self.pause_for(|now, one| one > now, false),
             KeyCode::Char('-') => return self.pause_for(|now, one| one < now, true),
@@ -528,12 +528,10 @@ impl Model {
             return Step::Stay;
         };
         let text = input.line.text();
-        if input.purpose == Purpose::Expire {
-            return self.expire_in(&text);
-        }
         let taken = match input.purpose {
+            Purpose::Expire => return self.expire_in(&text),
             Purpose::Filter => self.filter_by(&text),
-            Purpose::By | Purpose::Expire => match text.trim().parse() {
+            Purpose::By => match text.trim().parse() {
                 Ok(by) => {
                     self.by = by;
                     Ok(())

@@ -161,6 +161,7 @@ impl Signals {
             let number = usize::try_from(signal).unwrap_or(0);
             flag::register_usize(signal, Arc::clone(&signals.ending), number)?;
         }
+        flag::register_conditional_default(SIGTSTP, Arc::clone(&signals.is_default))?;
         flag::register_usize(SIGTSTP, Arc::clone(&signals.stopping), 1)?;
         Ok(signals)
     }
@@ -176,6 +177,8 @@ impl Signals {
         self.is_default.store(true, Ordering::SeqCst);
         work();
         self.is_default.store(false, Ordering::SeqCst);
+        // Where it came meanwhile, it stopped the program already.
+        self.stopping.store(0, Ordering::SeqCst);
     }
 
     /// Whether the program is to stop until it is continued.

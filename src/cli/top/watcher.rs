@@ -67,11 +67,13 @@ impl Watcher {
 
 impl Eyes {
     fn watch(self, mut ask: Ask, asked: &Receiver<Ask>) {
+        let mut looked_for = None;
         loop {
             let began = Instant::now();
-            let pause = if ask.paused {
+            let pause = if ask.paused && looked_for == Some(ask.version) {
                 None
             } else {
+                looked_for = Some(ask.version);
                 let (told, pause) = match self.look(&ask) {
                     Ok(look) => {
                         let pause = look.pause;
