@@ -75,7 +75,12 @@ let
         ++ unit.after or [ ];
         before = [ "shutdown.target" ] ++ unit.before or [ ];
         conflicts = [ "shutdown.target" ];
-        unitConfig.DefaultDependencies = false;
+        unitConfig = {
+          DefaultDependencies = false;
+          # What crashes, or cannot be started, is tried again as well, but not for ever.
+          StartLimitIntervalSec = "10min";
+          StartLimitBurst = 60;
+        };
         serviceConfig = {
           ExecStart = apply "--boot" cfg.settings;
           TimeoutStartSec = "60s";
@@ -140,7 +145,7 @@ in
           wantedBy = [ "sysinit.target" ];
           wants = [ "network-pre.target" ];
           before = [ "network-pre.target" ];
-          # The policy's store path is in ExecStart=, so a switch runs it again exactly when the policy changes.
+          # The store paths of policy and program are in ExecStart=, so a switch runs it again when one of them changes.
           serviceConfig.RemainAfterExit = true;
         }
         // {

@@ -438,7 +438,7 @@ let
       ];
     };
 
-    "only a changed policy changes the boot unit" = {
+    "the boot unit changes with the policy" = {
       expr =
         let
           command = settings: (servicesOf [ (host settings) ]).conntidy.serviceConfig.ExecStart;

@@ -33,8 +33,8 @@ use crate::undo::{Undo, UndoError};
     conntidy undo --sysctl   the tunables that the last run wrote"
 )]
 pub struct UndoArgs {
-    /// The run to undo [default: the last one that deleted something, or changed it by hand, or wrote
-    /// tunables]
+    /// The run to undo [default: the last one that deleted something, or changed it by hand; with
+    /// `--sysctl` the last one that wrote tunables]
     #[arg(value_name = "RUN")]
     pub run: Option<RunName>,
     /// Put back the tunables that the run wrote, instead of entries
