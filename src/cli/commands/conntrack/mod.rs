@@ -82,7 +82,10 @@ pub(in crate::cli) fn speak(words: &[OsString]) -> u8 {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let done = match words.as_slice() {
-        [option, file, ..] if option == "-R" || option == "--load-file" => load::run(file),
+        [option, rest @ ..] if option == "-R" || option == "--load-file" => match rest {
+            [file, ..] => load::run(file),
+            [] => Err(Stop::usage(format!("option `{option}' requires a file"))),
+        },
         _ => read(&words).and_then(|line| obey(&line, true)),
     };
     match done {

@@ -53,7 +53,7 @@ impl Stop {
         let mut stop = Self::usage(format!("refused: {}", all.next().unwrap_or_default()));
         stop.hints = all.collect();
         stop.hints
-            .push("`--like-conntrack` takes the line as conntrack does".to_owned());
+            .push("`--like-conntrack` in the line has it done as conntrack does".to_owned());
         stop
     }
 
