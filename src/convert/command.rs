@@ -395,6 +395,15 @@ impl Reader<'_> {
     }
 
     fn conntrack(&mut self, at: &At<'_>, words: &[String]) {
+        if words
+            .first()
+            .is_some_and(|word| word == "-R" || word == "--load-file")
+        {
+            return self.leave(
+                at,
+                "loads a file: convert its lines, with `conntrack` before each",
+            );
+        }
         let line = match Line::parse(words) {
             Ok(line) => line,
             Err(error) => return self.leave(at, format!("conntrack refuses it too: {error}")),

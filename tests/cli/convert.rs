@@ -125,6 +125,7 @@ fn what_cannot_be_turned_is_listed_with_its_reason_and_never_dropped() {
             "another network namespace",
         ),
         ("sysctl -p /etc/gw.conf", "loads files"),
+        ("conntrack -R /etc/gw.ct", "loads a file"),
         (
             "sysctl -w net.netfilter.nf_conntrack_tcp_*=1",
             "known only when it runs",
