@@ -128,10 +128,12 @@ fn signals_put_things_back_at_once() -> Result<(), Failed> {
 /// Runs `apply --confirm` on a terminal of its own and types once it asks; `None` ends the input.
 fn on_a_terminal(gateway: &Gateway, typed: Option<&str>) -> Result<Ran, Failed> {
     let program = env!("CARGO_BIN_EXE_conntidy");
-    let line = format!("{program} apply -p policy.toml --confirm 10m");
+    // A shell that waits would get what is typed as well, and end by it.
+    let line = format!("exec {program} apply -p policy.toml --confirm 10m");
     let mut child = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .current_dir(gateway.path())
+        .env("SHELL", "/bin/sh")
         .env("STATE_DIRECTORY", gateway.state_root())
         .env_remove("SSH_CONNECTION")
         .stdin(Stdio::piped())

@@ -46,6 +46,7 @@ impl Terminal {
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
             .current_dir(gateway.path())
+            .env("SHELL", "/bin/sh")
             .env("STATE_DIRECTORY", gateway.state_root())
             .env("TERM", "xterm-256color")
             .env_remove("SSH_CONNECTION")
