@@ -1,15 +1,16 @@
 //! The times of a crontab.
 
-/// How often a line of a crontab runs, where that is every so often, and the command behind its
-/// times. `None` where the line begins with no times.
+/// How often a line of a crontab runs, where an interval says that, and the command behind its times.
+/// `None` where the line begins with no times.
 pub(super) fn times(line: &str) -> Option<(Option<u64>, &str)> {
     let line = line.trim_start();
     if let Some(rest) = line.strip_prefix('@') {
         let (word, command) = rest.split_once(char::is_whitespace)?;
         let every = match word {
             "hourly" => Some(3600),
-            "daily" | "midnight" => Some(86_400),
-            "weekly" => Some(7 * 86_400),
+            "daily" | "midnight" => Some(DAY),
+            "weekly" => Some(WEEK),
+            // No interval is as long as every month, or every year.
             "monthly" | "yearly" | "annually" | "reboot" => None,
             _ => return None,
         };
@@ -27,7 +28,7 @@ pub(super) fn times(line: &str) -> Option<(Option<u64>, &str)> {
     Some((every(fields), rest))
 }
 
-/// `*/5`, `1-5`, `0,30`, `MON-FRI`; a time has at least one of digits and `*`, or is a day's name.
+/// `*/5`, `1-5`, `0,30`, `MON-FRI`, `0~59`; a time has at least one of digits and `*`, or is a day's name.
 fn is_field(word: &str) -> bool {
     let part = |part: &str| {
         let (range, step) = part.split_once('/').unwrap_or((part, "1"));
@@ -35,41 +36,62 @@ fn is_field(word: &str) -> bool {
             let is_name = end.len() == 3 && end.bytes().all(|byte| byte.is_ascii_alphabetic());
             is_name || end.parse::<u8>().is_ok()
         };
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        step.parse::<u16>().is_ok() && (range == "*" || (end(first) && end(last)))
+        let (first, last) = range.split_once(['-', '~']).unwrap_or((range, range));
+        step.parse::<u16>().is_ok() && (["*", "~"].contains(&range) || (end(first) && end(last)))
     };
     word.split(',').all(part)
 }
 
+const DAY: u64 = 86_400;
+const WEEK: u64 = 7 * DAY;
+const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+/// What a field of times says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Any,
+    /// Every so many, from the first to the last without a remainder.
+    Each(u64),
+    One,
+    /// A list, a range, a step that leaves a remainder, or nothing that cron takes.
+    Other,
+}
+
+/// What a field says whose values are from a first to a last one.
+fn at(field: &str, (first, last): (u64, u64)) -> At {
+    let number = |text: &str| {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number)
+    };
+    match field.strip_prefix("*/").map(number) {
+        _ if field == "*" => At::Any,
+        Some(Some(1)) => At::Any,
+        Some(Some(step)) if step > 0 && (last - first + 1).is_multiple_of(step) => At::Each(step),
+        None if number(field).is_some_and(|value| (first..=last).contains(&value)) => At::One,
+        _ => At::Other,
+    }
+}
+
 /// Seconds between two runs, where they are always the same.
 fn every([minute, hour, day, month, weekday]: [&str; 5]) -> Option<u64> {
-    let is_any = |field: &str| field == "*";
-    let is_one = |field: &str| field.parse::<u8>().is_ok();
-    let step = |field: &str, of: u64| {
-        if is_any(field) {
-            return Some(1);
-        }
-        let step: u64 = field.strip_prefix("*/")?.parse().ok()?;
-        (step > 0 && of.is_multiple_of(step)).then_some(step)
-    };
-    if !(is_any(day) && is_any(month)) {
+    use At::{Any, Each, One};
+    if day != "*" || month != "*" {
         return None;
     }
-    if !is_any(weekday) {
-        let is_day = is_one(weekday) || weekday.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let once = is_one(minute) && is_one(hour) && is_day;
-        return once.then_some(7 * 86_400);
+    let is_named = WEEKDAYS
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(weekday));
+    // Sunday is 7 as well.
+    let weekday = if is_named { One } else { at(weekday, (0, 7)) };
+    match (at(minute, (0, 59)), at(hour, (0, 23)), weekday) {
+        (Any, Any, Any) => Some(60),
+        (Each(step), Any, Any) => Some(step * 60),
+        (One, Any, Any) => Some(3600),
+        (One, Each(step), Any) => Some(step * 3600),
+        (One, One, Any) => Some(DAY),
+        (One, One, One) => Some(WEEK),
+        _ => None,
     }
-    if is_any(hour) && !is_one(minute) {
-        return Some(step(minute, 60)? * 60);
-    }
-    if !is_one(minute) {
-        return None;
-    }
-    if is_one(hour) {
-        return Some(86_400);
-    }
-    Some(step(hour, 24)? * 3600)
 }
 
 #[cfg(test)]
@@ -89,16 +111,60 @@ mod tests {
             ("17 */6 * * *\tx", Some(21_600), "x"),
             ("0 3 * * * x", Some(86_400), "x"),
             ("0 3 * * SUN x", Some(604_800), "x"),
-            ("0 3 * * MON-FRI x", None, "x"),
             ("0 3 * * 0 x", Some(604_800), "x"),
-            ("*/7 * * * * x", None, "x"),
-            ("0,30 * * * * x", None, "x"),
-            ("0 3 1 * * x", None, "x"),
+            ("0 3 * * sun x", Some(604_800), "x"),
+            ("0 3 * * 7 x", Some(604_800), "x"),
+            ("*/5 */1 * * * x", Some(300), "x"),
+            ("0 */8 * * * x", Some(28_800), "x"),
             ("@hourly x y", Some(3600), "x y"),
-            ("@reboot x", None, "x"),
+            ("@weekly x", Some(604_800), "x"),
         ] {
             assert_eq!(times(line), Some((every, command)), "{line}");
         }
+    }
+
+    #[test]
+    fn what_no_interval_says_has_none() {
+        for times_of_line in [
+            "@reboot",
+            "@monthly",
+            "@annually",
+            "@yearly",
+            "0 3 1 * *",
+            "0 3 1 1 *",
+            "0 3 30 JUN *",
+            "*/5 2-4 * * *",
+            "*/5 3 * * *",
+            "* 3 * * *",
+            "0-30/5 * * * *",
+            "0 2-4 * * *",
+            "0 */5 * * *",
+            "*/7 * * * *",
+            "*/0 * * * *",
+            "0,30 * * * *",
+            "0~59 3 * * *",
+            "~ 3 * * *",
+            "0 3 */2 * *",
+            "0 3 1,15 * *",
+            "0 3 * 1 *",
+            "0 3 1 */3 *",
+            "0 3 1 * MON",
+            "0 * * * MON",
+            "0 3 * * MON-FRI",
+            "0 3 * * FOO",
+            // Cron refuses these.
+            "60 * * * *",
+            "0 24 * * *",
+            "0 3 * * 8",
+            "+5 3 * * *",
+        ] {
+            let line = format!("{times_of_line} x");
+            assert_eq!(times(&line), Some((None, "x")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_with_no_times_has_none() {
         for line in [
             "conntrack -D -p tcp -s 10.0.0.1 x",
             "@home x",

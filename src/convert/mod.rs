@@ -15,8 +15,11 @@ mod write;
 
 use std::fmt;
 
+pub use write::printable;
+
 use crate::policy::diagnostic::Severity;
 use crate::policy::{Text, load};
+use crate::tunable::Governing;
 
 /// A text that is converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +79,8 @@ struct Rule {
     fields: Vec<(&'static str, String)>,
     not: Vec<(&'static str, String)>,
     act: Act,
+    /// What ends the entries that a rule for idle ones is about.
+    governing: Vec<Governing>,
     /// How often it ran, where that was said.
     every: Option<u64>,
 }
@@ -107,9 +112,10 @@ struct Found {
     left: Vec<Left>,
 }
 
-/// Converts texts, in their order: a later value of a key wins.
+/// Converts texts, in their order: a later value of a key wins. `passed_over`: what was found beside them and
+/// not read, which the policy names.
 #[must_use]
-pub fn convert(inputs: &[Input]) -> Converted {
+pub fn convert(inputs: &[Input], passed_over: &[String]) -> Converted {
     let mut found = Found::default();
     for (index, input) in inputs.iter().enumerate() {
         command::read(&mut found, index, input);
@@ -117,7 +123,7 @@ pub fn convert(inputs: &[Input]) -> Converted {
     found.settle();
     let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
     loop {
-        let policy = write::policy(&names, &found);
+        let policy = write::policy(&names, &found, passed_over);
         // Each round leaves something, so this ends.
         if !found.leave_what_is_wrong(&policy) {
             let of_rules = found.rules.iter().map(|rule| rule.origins.len());
@@ -179,12 +185,11 @@ impl Found {
             }
             rules.push(Rule { name, ..rule });
         }
-        let timeout = Rule::timeout(&self.settings);
         for rule in rules {
-            match (rule.act, timeout) {
+            match (rule.act, rule.timeout(&self.settings)) {
                 (Act::Idle { seconds }, Some(timeout)) if timeout <= seconds => {
                     let why = format!(
-                        "no connection is ever idle for so long: established ones end after {}",
+                        "no entry of these is ever idle for so long: they end after {}",
                         crate::policy::Seconds(timeout)
                     );
                     for (origin, text) in rule.origins {

@@ -8,7 +8,8 @@ use crate::conntrack::parse::{Line, NatEnd, Network};
 use crate::conntrack::trap::Trap;
 use crate::flow::protocol::{state_name, tcp};
 use crate::flow::{Family, Protocol, Status, status::STATUS_WORDS};
-use crate::policy::{DEFAULT_GRACE, Seconds, timing};
+use crate::policy::{DEFAULT_GRACE, Predicate, Seconds, Test, timing};
+use crate::tunable::{self, Governing};
 
 /// Options that a rule can say.
 const SAID: Given = Given::SRC
@@ -74,6 +75,7 @@ pub(super) fn of(
         fields: Vec::new(),
         not: Vec::new(),
         act: Act::Delete { assured: true },
+        governing: Vec::new(),
         every,
     };
     tuples(line, &mut rule)?;
@@ -86,9 +88,12 @@ pub(super) fn of(
         );
     }
     rule.act = match line.timeout {
-        Some(seconds) if line.verb() == Verb::Delete => Act::Idle {
-            seconds: seconds.into(),
-        },
+        Some(seconds) if line.verb() == Verb::Delete => {
+            rule.governing = governing(line)?;
+            Act::Idle {
+                seconds: seconds.into(),
+            }
+        }
         Some(_) => return Err("a flush has no idle time".to_owned()),
         None => Act::Delete {
             assured: !is_closed(line),
@@ -108,14 +113,27 @@ impl Rule {
             .extend(value.map(|value| (name, value.to_string())));
     }
 
-    /// The timeout of connections that a rule for idle ones is about.
-    pub(super) fn timeout(settings: &[Setting]) -> Option<u64> {
-        let name = "nf_conntrack_tcp_timeout_established";
-        let set = settings.iter().find(|setting| setting.tunable.name == name);
-        match set {
-            Some(setting) => setting.value.parse().ok(),
-            None => timing::kernel_default(name),
-        }
+    /// The timeout of the entries that a rule for idle ones is about: of several protocols' the shortest that is
+    /// longer than the idle time, so that the grace shortens all that are ever idle for so long.
+    pub(super) fn timeout(&self, settings: &[Setting]) -> Option<u64> {
+        let Act::Idle { seconds } = self.act else {
+            return None;
+        };
+        let timeout = |governing: &Governing| match governing {
+            Governing::Fixed(seconds) => Some(u64::from(*seconds)),
+            Governing::Sysctl(name) => {
+                let set = settings
+                    .iter()
+                    .find(|setting| setting.tunable.name == *name);
+                match set {
+                    Some(setting) => setting.value.parse().ok(),
+                    None => timing::kernel_default(name),
+                }
+            }
+        };
+        let timeouts = || self.governing.iter().filter_map(timeout);
+        let outlived = timeouts().filter(|timeout| *timeout > seconds).min();
+        outlived.or_else(|| timeouts().max())
     }
 
     /// The remaining time that idle flows are given, where it is not the usual one: what an idle flow
@@ -124,9 +142,36 @@ impl Rule {
         let Act::Idle { seconds } = self.act else {
             return None;
         };
-        let left = Self::timeout(settings)?.checked_sub(seconds)?;
+        let left = self.timeout(settings)?.checked_sub(seconds)?;
         (left <= DEFAULT_GRACE.0).then_some((left / 2).max(1))
     }
+}
+
+/// The timeouts of the one state that a line for idle entries names: one for each protocol that has it.
+fn governing(line: &Line) -> Result<Vec<Governing>, String> {
+    let named = &line.states.named;
+    let mut words: Vec<_> = (named.iter())
+        .filter_map(|&(protocol, state)| state_name(protocol, state))
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    if words.len() > 1 {
+        return Err(format!(
+            "{} have a timeout each, and one `grace` does not fit all: write a line for each",
+            words.join(" and ")
+        ));
+    }
+    if named.contains(&(Protocol::TCP, tcp::SYN_SENT)) {
+        return Err(
+            "a SYN that is sent again does not put the timer of an entry in SYN_SENT back, so what is shortened \
+             ends: `tcp.syn-sent` in `[timeouts]` may be what is meant"
+                .to_owned(),
+        );
+    }
+    Ok(tunable::possible(&Predicate {
+        tests: vec![Test::State(named.clone())],
+        not: Vec::new(),
+    }))
 }
 
 fn address(family: Family, bytes: [u8; 16]) -> IpAddr {

@@ -6,10 +6,10 @@ use super::{Act, Found, Left, Rule, Setting, rule};
 use crate::tunable::{Home, Unit};
 
 /// Writes the policy.
-pub(super) fn policy(names: &[&str], found: &Found) -> String {
+pub(super) fn policy(names: &[&str], found: &Found, passed_over: &[String]) -> String {
     let mut out = String::new();
     let of = match names {
-        few if few.len() <= 3 => comment(&few.join(", ")),
+        few if few.len() <= 3 => printable(&few.join(", ")),
         many => format!("{} files", many.len()),
     };
     line(&mut out, &format!("# Made by `conntidy convert` of {of}."));
@@ -34,7 +34,7 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
         }
         for setting in settings {
             let (key, value) = (key(setting), value(setting));
-            let from = comment(&format!("{}: {}", setting.origin, setting.text));
+            let from = printable(&format!("{}: {}", setting.origin, setting.text));
             line(&mut out, &format!("# {from}\n{key} = {value}"));
         }
     }
@@ -59,11 +59,20 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
                 &mut out,
                 &format!(
                     "# {}\n#     {}",
-                    comment(&format!("{origin}: {text}")),
-                    comment(why)
+                    printable(&format!("{origin}: {text}")),
+                    printable(why)
                 ),
             );
         }
+    }
+    if !passed_over.is_empty() {
+        line(
+            &mut out,
+            "\n# Passed over in a directory: name it by itself where it counts:",
+        );
+    }
+    for name in passed_over {
+        line(&mut out, &format!("# {}", printable(name)));
     }
     out
 }
@@ -71,7 +80,10 @@ pub(super) fn policy(names: &[&str], found: &Found) -> String {
 fn write_rule(out: &mut String, rule: &Rule, order: usize, found: &Found) {
     line(out, "");
     for (origin, text) in &rule.origins {
-        line(out, &format!("# {}", comment(&format!("{origin}: {text}"))));
+        line(
+            out,
+            &format!("# {}", printable(&format!("{origin}: {text}"))),
+        );
     }
     match rule.act {
         Act::Idle { .. } => line(
@@ -137,14 +149,29 @@ fn line(out: &mut String, text: &str) {
     let _ = writeln!(out, "{text}");
 }
 
-/// Text that may stand in a comment.
-fn comment(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+/// Text that stays in its line, of a comment or a terminal: names of files hold line ends too. What would end
+/// the line, or show it in another order than it is read, is escaped.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let is_plain = |c: char| match c {
+        '\t' => true,
+        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        c => !c.is_control(),
+    };
+    let mut out = String::new();
+    for character in text.chars() {
+        if is_plain(character) {
+            out.push(character);
+        } else {
+            out.extend(character.escape_default());
+        }
+    }
+    out
 }
 
 /// Text that may stand between quotes.
 fn quoted(text: &str) -> String {
-    comment(text).replace('\\', "\\\\").replace('"', "\\\"")
+    printable(text).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 fn key(setting: &Setting) -> String {
@@ -162,5 +189,23 @@ fn value(setting: &Setting) -> String {
         (Ok(number), Unit::Seconds) if number > 0 => rule::duration(number),
         (Ok(number), _) => number.to_string(),
         (Err(_), _) => format!("\"{}\"", quoted(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_ends_its_line() {
+        for (text, shown) in [
+            ("a.sh:1: conntrack -D", "a.sh:1: conntrack -D"),
+            ("5 * * * *\troot é \\n", "5 * * * *\troot é \\n"),
+            ("a\n[rules.x]\r\n", "a\\n[rules.x]\\r\\n"),
+            ("\u{1b}[2J\0\u{85}\u{7f}", "\\u{1b}[2J\\u{0}\\u{85}\\u{7f}"),
+            ("a\u{2028}b\u{202e}c", "a\\u{2028}b\\u{202e}c"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
     }
 }

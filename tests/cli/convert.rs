@@ -108,6 +108,64 @@ fn idle_deletes_get_a_grace_that_the_timeout_leaves_room_for() {
 }
 
 #[test]
+fn the_grace_goes_by_the_timeout_of_the_rules_own_protocol_and_state() {
+    for (set, line, grace) in [
+        ("", "-p tcp --state CLOSE_WAIT -t 30", "15s"),
+        ("", "-p tcp --state TIME_WAIT -t 30", "45s"),
+        ("", "-p tcp --state SYN_SENT2 -t 60", "30s"),
+        ("tcp_timeout_time_wait=60", "--state TIME_WAIT -t 30", "15s"),
+        // The timeout of another state is none of its business.
+        (
+            "tcp_timeout_established=20",
+            "-p tcp --state TIME_WAIT -t 30",
+            "45s",
+        ),
+        (
+            "sctp_timeout_established=7200",
+            "-p sctp --state ESTABLISHED -t 3600",
+            "30m",
+        ),
+        // Both protocols have the state.
+        (
+            "tcp_timeout_established=7200",
+            "--state ESTABLISHED -t 3600",
+            "30m",
+        ),
+        (
+            "sctp_timeout_established=7200",
+            "--state ESTABLISHED -t 3600",
+            "30m",
+        ),
+    ] {
+        let set = match set {
+            "" => String::new(),
+            set => format!("sysctl -w net.netfilter.nf_conntrack_{set}\n"),
+        };
+        let ran = convert("gw.sh", &format!("{set}conntrack -D {line}\n"));
+        assert_eq!(ran.code, 0, "{line}: {}", ran.stderr);
+        let grace = format!("action = \"expire\"\ngrace = \"{grace}\"\naccept-risk = ");
+        assert!(policy(&ran).contains(&grace), "{line}: {}", ran.stdout);
+    }
+    // Only what TCP has is never idle for so long.
+    let ran = convert(
+        "gw.sh",
+        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=3600\n\
+         conntrack -D --state ESTABLISHED -t 3600\n",
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!policy(&ran).contains("grace"), "{}", ran.stdout);
+    for (line, why) in [
+        ("--state ESTABLISHED,CLOSE_WAIT -t 30", "a timeout each"),
+        ("--state SYN_SENT -t 30", "a SYN that is sent again"),
+        ("--state TIME_WAIT -t 120", "they end after 2m"),
+    ] {
+        let ran = convert("gw.sh", &format!("conntrack -D -p tcp {line}\n"));
+        assert_eq!((policy(&ran).as_str(), ran.code), ("version = 1", 4));
+        assert!(ran.stderr.contains(why), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_cannot_be_turned_is_listed_with_its_reason_and_never_dropped() {
     let lines = [
         ("conntrack -F", "empties the whole table"),
@@ -255,18 +313,77 @@ fn what_was_put_aside_in_a_directory_is_passed_over_and_named() {
         "net.netfilter.nf_conntrack_acct = 1\n",
     );
     cli.write("sysctl.d/README.sysctl", "Don't put files here\n");
+    cli.write(
+        "sysctl.d/.99-z.conf",
+        "net.netfilter.nf_conntrack_acct = 1\n",
+    );
+    cli.write(
+        "sysctl.d/more/x.conf",
+        "net.netfilter.nf_conntrack_acct = 1\n",
+    );
+    cli.write("cron.d/flush", "0 3 * * * root conntrack -D -p gre\n");
+    cli.write(
+        "cron.d/flush.disabled",
+        "@daily root conntrack -D -p icmp\n",
+    );
+    cli.write("cron.d/flush.sh", "@daily root conntrack -D -p icmp\n");
+    cli.write("cron.d/README", "Files here are read by cron\n");
     cli.write("jobs/flush.sh", "conntrack -D -p udp\n");
     cli.write("jobs/flush.sh~", "conntrack -D -p icmp\n");
-    let ran = cli.run(["convert", "sysctl.d", "jobs"]);
+    cli.write("jobs/flush.sh.dpkg-old", "conntrack -D -p icmp\n");
+    cli.write("jobs/gw.cron", "@daily root conntrack -D -p sctp\n");
+    cli.write("jobs/gw", "conntrack -D -p dccp\n");
+    cli.write("jobs/README.md", "All the jobs of this gateway\n");
+    let ran = cli.run(["convert", "sysctl.d", "cron.d", "jobs"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(
         policy(&ran).contains("nf_conntrack_acct = false"),
         "{}",
         ran.stdout
     );
+    for protocol in ["gre", "udp", "sctp", "dccp"] {
+        let matched = format!("match = {{ protocol = \"{protocol}\" }}");
+        assert!(policy(&ran).contains(&matched), "{}", ran.stdout);
+    }
     assert!(!ran.stdout.contains("icmp"), "{}", ran.stdout);
-    for name in ["99-ct.conf.bak", "README.sysctl", "flush.sh~"] {
-        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+    let listed = ran.stdout.split("\n# Passed over").nth(1).unwrap();
+    let listed: Vec<_> = listed.lines().skip(1).collect();
+    let names = [
+        "sysctl.d/.99-z.conf",
+        "sysctl.d/99-ct.conf.bak",
+        "sysctl.d/README.sysctl",
+        "sysctl.d/more",
+        "cron.d/README",
+        "cron.d/flush.disabled",
+        "cron.d/flush.sh",
+        "jobs/README.md",
+        "jobs/flush.sh.dpkg-old",
+        "jobs/flush.sh~",
+    ];
+    assert_eq!(listed, names.map(|name| format!("# {name}")));
+    for name in names {
+        let note = format!("note: {name} is passed over");
+        assert!(ran.stderr.contains(&note), "{}", ran.stderr);
+    }
+    // By itself it is read.
+    let ran = cli.run(["convert", "cron.d/flush.disabled"]);
+    assert!(policy(&ran).contains("icmp"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_directory_counts_by_its_name_however_it_is_reached() {
+    let cli = Cli::new();
+    cli.write("sysctl.d/10.conf", "net.netfilter.nf_conntrack_acct = 1\n");
+    cli.write("sysctl.d/flush.sh", "conntrack -D -p udp\n");
+    std::os::unix::fs::symlink("sysctl.d", cli.root().join("link")).unwrap();
+    for directory in ["sysctl.d", "sysctl.d/", "link", "sysctl.d/../sysctl.d/."] {
+        let ran = cli.run(["convert", directory]);
+        assert!(
+            !policy(&ran).contains("[rules"),
+            "{directory}: {}",
+            ran.stdout
+        );
+        assert!(policy(&ran).contains("nf_conntrack_acct = true"));
     }
 }
 
@@ -277,6 +394,18 @@ fn the_name_of_a_file_writes_nothing_into_the_policy() {
         "net.netfilter.nf_conntrack_acct = 1\nconntrack -D -p udp\nconntrack -F\n",
     );
     assert_eq!(ran.stdout.matches("\n[rules.").count(), 1, "{}", ran.stdout);
+    // At the head, at a key, at a rule and among what was left; and on stderr.
+    let shown = "a\\n[rules.x]\\nmatch = { everything = true }\\n#";
+    for place in [
+        format!("# Made by `conntidy convert` of {shown}."),
+        format!("# {shown}:1: net.netfilter.nf_conntrack_acct = 1\nnf_conntrack_acct = true"),
+        format!("# {shown}:2: conntrack -D -p udp\n"),
+        format!("# {shown}:3: conntrack -F\n"),
+    ] {
+        assert!(ran.stdout.contains(&place), "{place}\n{}", ran.stdout);
+    }
+    let told = format!("{shown}:3: not turned: conntrack -F\n");
+    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
 }
 
 #[test]
@@ -296,6 +425,17 @@ fn times_that_no_interval_says_make_no_rule() {
         );
         assert!(ran.stderr.contains("no interval says"), "{}", ran.stderr);
     }
+    for (times, every) in [("0 3 * * SUN", "7d"), ("*/5 * * * *", "5m")] {
+        let ran = convert("cron", &format!("{times} root conntrack -D -p udp\n"));
+        assert_eq!(ran.code, 0, "{times}: {}", ran.stderr);
+        let every = format!("\nevery = \"{every}\"\n");
+        assert!(policy(&ran).contains(&every), "{times}: {}", ran.stdout);
+    }
+    // Nobody says how often a script runs.
+    let script = convert("a.sh", "conntrack -D -p udp\n");
+    assert_eq!(script.code, 0, "{}", script.stderr);
+    let unsaid = "# every = \"5m\"    it is not said how often this ran";
+    assert!(script.stdout.contains(unsaid), "{}", script.stdout);
     let boot = convert(
         "cron",
         "@reboot root sysctl -w net.netfilter.nf_conntrack_acct=1\n",
@@ -305,10 +445,15 @@ fn times_that_no_interval_says_make_no_rule() {
 
 #[test]
 fn host_bits_are_masked_as_the_tool_does() {
-    let ran = convert("a.sh", "conntrack -D -p udp -s 10.1.2.3/8\n");
-    assert!(
-        policy(&ran).contains("src = \"10.0.0.0/8\""),
-        "{}",
-        ran.stderr
-    );
+    for (line, src) in [
+        ("-s 10.1.2.3/8", "10.0.0.0/8"),
+        ("-s 10.1.2.3 --mask-src 255.0.0.0", "10.0.0.0/8"),
+        ("-s 2001:db8:1::1/32", "2001:db8::/32"),
+        ("-s 10.1.2.3/32", "10.1.2.3"),
+    ] {
+        let ran = convert("a.sh", &format!("conntrack -D -p udp {line}\n"));
+        assert_eq!(ran.code, 0, "{line}: {}", ran.stderr);
+        let src = format!("src = \"{src}\"");
+        assert!(policy(&ran).contains(&src), "{line}: {}", ran.stdout);
+    }
 }

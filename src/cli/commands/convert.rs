@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::args::Common;
 use crate::cli::terminal::say;
 use crate::cli::{CliError, Outcome, shown};
-use crate::convert::{Input, convert};
+use crate::convert::{Input, convert, printable};
 
 /// Arguments of `conntidy convert`.
 #[derive(Args, Clone, Debug)]
@@ -30,17 +30,24 @@ pub struct ConvertArgs {
 
 /// Converts and prints.
 pub(super) fn run(common: &Common, args: &ConvertArgs) -> Result<Outcome, CliError> {
-    let mut inputs = Vec::new();
+    let mut sources = Sources::default();
     for file in &args.files {
-        read(file, &mut inputs)?;
+        sources.read(file)?;
     }
-    let converted = convert(&inputs);
+    for name in &sources.passed_over {
+        say!(
+            "note: {} is passed over: name it by itself where it counts",
+            printable(name)
+        );
+    }
+    let converted = convert(&sources.inputs, &sources.passed_over);
     shown(print(&converted.policy))?;
     let mut missing = 0_usize;
     for left in converted.left.iter().filter(|left| !left.looks) {
         missing += 1;
-        say!("{}: not turned: {}", left.origin, left.text);
-        say!("    {}", left.why);
+        let place = format!("{}: not turned: {}", left.origin, left.text);
+        say!("{}", printable(&place));
+        say!("    {}", printable(&left.why));
     }
     if !common.quiet {
         let looking = converted.left.len() - missing;
@@ -61,67 +68,103 @@ fn print(policy: &str) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
-/// Reads a file, or those of a directory in the order in which sysctl reads them.
-fn read(path: &Path, inputs: &mut Vec<Input>) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| {
-        let message = format!("{} cannot be read", path.display());
-        if error.kind() == std::io::ErrorKind::PermissionDenied {
-            CliError::permission(message).because(error)
-        } else {
-            CliError::failed(message).because(error)
-        }
-    };
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-    } else if path.is_dir() {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path).map_err(failed)? {
-            let file = entry.map_err(failed)?.path();
-            if !file.is_file() {
-                continue;
-            }
-            if is_read(path, &file) {
-                files.push(file);
-            } else {
-                say!(
-                    "note: {} is passed over, as it is by what reads such a directory",
-                    file.display()
-                );
-            }
-        }
-        files.sort();
-        for file in files {
-            read(&file, inputs)?;
-        }
-        return Ok(());
-    } else {
-        bytes = fs::read(path).map_err(failed)?;
-    }
-    let name = if path == Path::new("-") {
-        "stdin".to_owned()
-    } else {
-        path.display().to_string()
-    };
-    let Ok(content) = String::from_utf8(bytes) else {
-        return Err(CliError::failed(format!("{name} is no text in UTF-8")));
-    };
-    inputs.push(Input { name, content });
-    Ok(())
+/// What the arguments name.
+#[derive(Debug, Default)]
+struct Sources {
+    inputs: Vec<Input>,
+    /// What stands in a directory and is not read.
+    passed_over: Vec<String>,
 }
 
-/// Whether a file of a directory is one that counts: of a `sysctl.d` what ends in `.conf`, elsewhere what
-/// no editor and no package manager put aside.
-fn is_read(directory: &Path, file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    if directory.ends_with("sysctl.d") {
-        return name.ends_with(".conf");
+impl Sources {
+    /// Reads a file, or those of a directory in the order in which sysctl reads them.
+    fn read(&mut self, path: &Path) -> Result<(), CliError> {
+        let failed = |error: std::io::Error| {
+            let message = format!("{} cannot be read", path.display());
+            if error.kind() == std::io::ErrorKind::PermissionDenied {
+                CliError::permission(message).because(error)
+            } else {
+                CliError::failed(message).because(error)
+            }
+        };
+        let mut bytes = Vec::new();
+        if path == Path::new("-") {
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .map_err(failed)?;
+        } else if path.is_dir() {
+            let kind = Kind::of(path);
+            let mut files = Vec::new();
+            for entry in fs::read_dir(path).map_err(failed)? {
+                files.push(entry.map_err(failed)?.path());
+            }
+            files.sort();
+            for file in files {
+                if file.is_file() && kind.counts(&file) {
+                    self.read(&file)?;
+                } else {
+                    self.passed_over.push(file.display().to_string());
+                }
+            }
+            return Ok(());
+        } else {
+            bytes = fs::read(path).map_err(failed)?;
+        }
+        let name = if path == Path::new("-") {
+            "stdin".to_owned()
+        } else {
+            path.display().to_string()
+        };
+        let Ok(content) = String::from_utf8(bytes) else {
+            return Err(CliError::failed(format!("{name} is no text in UTF-8")));
+        };
+        self.inputs.push(Input { name, content });
+        Ok(())
     }
-    let aside = [
-        ".bak", ".orig", ".dpkg-", ".rpmsave", ".rpmnew", ".swp", ".ucf-",
-    ];
-    !(name.starts_with('.') || name.ends_with('~') || aside.iter().any(|end| name.contains(end)))
+}
+
+/// Who reads a directory, by what it is called: its files count where that program takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `sysctl.d`: what ends in `.conf`.
+    Sysctl,
+    /// `cron.d` and the like: names of letters, digits, `_` and `-`, as cron and run-parts have it.
+    Cron,
+    /// Nobody that is known: what no editor and no package manager put aside.
+    Other,
+}
+
+impl Kind {
+    fn of(directory: &Path) -> Self {
+        // `.` and links have the name of what they lead to.
+        let whole = fs::canonicalize(directory);
+        let name = whole.as_deref().unwrap_or(directory).file_name();
+        match name.unwrap_or_default().to_str() {
+            Some("sysctl.d") => Self::Sysctl,
+            Some("cron.d" | "cron.hourly" | "cron.daily" | "cron.weekly" | "cron.monthly") => {
+                Self::Cron
+            }
+            _ => Self::Other,
+        }
+    }
+
+    fn counts(self, file: &Path) -> bool {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || name.starts_with("README") {
+            return false;
+        }
+        match self {
+            Self::Sysctl => name.ends_with(".conf"),
+            Self::Cron => name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)),
+            Self::Other => {
+                let aside = [
+                    ".bak", ".orig", ".dpkg-", ".rpmsave", ".rpmnew", ".swp", ".ucf-",
+                ];
+                !name.ends_with('~') && !aside.iter().any(|end| name.contains(end))
+            }
+        }
+    }
 }
