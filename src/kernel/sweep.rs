@@ -82,6 +82,8 @@ pub type BeforeBatch = Box<dyn FnMut(&Outgoing<'_>) -> io::Result<()> + Send>;
 pub struct Answered<'a> {
     /// Tag and key of each change, as the hook before the batch saw them.
     pub changes: &'a [(u32, FlowKey)],
+    /// What was written to [`Feeder::record`] for the batch.
+    pub record: &'a [u8],
     /// For each of them, whether [`Feeder::record`] was written for it.
     recorded: &'a [bool],
     /// For each of them, whether it certainly was not made.
@@ -98,7 +100,7 @@ impl Answered<'_> {
     }
 }
 
-/// Called, on the sending thread, with each batch that the hook before it was called with.
+/// Called, on the sending thread, with each batch that was to be sent.
 pub type AfterBatch = Box<dyn FnMut(&Answered<'_>) + Send>;
 
 /// How a sweep goes.
@@ -376,6 +378,7 @@ impl Sender {
                 if let Some(after) = &mut self.after {
                     after(&Answered {
                         changes: &batch.changes,
+                        record: &batch.record,
                         recorded: &batch.recorded,
                         unmade: &self.unmade,
                     });

@@ -1,8 +1,7 @@
 //! `-D`, and `-F` with a filter: deletes what matches, each entry by tuple, zone and id.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
 
 use super::list::{complete, dump};
 use super::printer::Printer;
@@ -16,7 +15,7 @@ use crate::conntrack::options::{Given, Verb};
 use crate::conntrack::print::Happened;
 use crate::idle::{Evidence, Idle, Window};
 use crate::kernel::flush::{self, FlushError};
-use crate::kernel::sweep::{Answered, Outgoing};
+use crate::kernel::sweep::AfterBatch;
 use crate::kernel::{Change, Feeder, Live, SweepOptions, aside};
 use crate::observe::{Observe, Record, Visit};
 use crate::plan::Options;
@@ -71,11 +70,15 @@ fn delete(chosen: &Chosen<'_>, shows: bool) -> Result<u64, Stop> {
         Some(seconds) if !chosen.line.like_conntrack => Some(Proof::new(seconds)?),
         _ => None,
     };
-    let printed = Arc::new(Mutex::new(Printed::default()));
-    let sweep = Live::default().loading().sweep(printing(&printed, shows))?;
+    let (failed, failures) = channel();
+    let options = SweepOptions {
+        after: shows.then(|| printing(failed)),
+        ..SweepOptions::default()
+    };
+    let sweep = Live::default().loading().sweep(options)?;
     let mut deletes = Deletes {
         filter: Filter::acting(chosen.line, chosen.labels),
-        printer: Printer::bare(chosen),
+        printer: shows.then(|| Printer::bare(chosen)),
         feeder: sweep.feeder(),
         idle,
         unknown: 0,
@@ -86,7 +89,6 @@ fn delete(chosen: &Chosen<'_>, shows: bool) -> Result<u64, Stop> {
     let seconds = chosen.line.timeout.unwrap_or(0);
     drop(deletes);
     let tally = sweep.finish();
-    let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
     let total = tally.total();
     if unknown > 0 {
         say!(
@@ -123,7 +125,9 @@ fn delete(chosen: &Chosen<'_>, shows: bool) -> Result<u64, Stop> {
         )));
     }
     complete(dumped)?;
-    std::mem::replace(&mut printed.written, Ok(()))?;
+    if let Ok(error) = failures.try_recv() {
+        return Err(error.into());
+    }
     Ok(total.done + total.unknown)
 }
 
@@ -151,7 +155,7 @@ impl Proof {
 
 struct Deletes<'c, 's> {
     filter: Filter<'c>,
-    printer: Printer<'c>,
+    printer: Option<Printer<'c>>,
     feeder: Feeder<'s>,
     idle: Option<Proof>,
     unknown: u64,
@@ -178,71 +182,36 @@ impl Visit for Deletes<'_, '_> {
             self.without_id += 1;
             return;
         };
-        let happened = if self.printer.saves() {
-            Some(Happened::Destroy)
-        } else {
-            None
-        };
-        let aside = aside(record.message);
-        let line = self.feeder.record();
-        self.printer.entry(line, record, &aside, happened);
+        if let Some(printer) = &mut self.printer {
+            let happened = printer.saves().then_some(Happened::Destroy);
+            let aside = aside(record.message);
+            printer.entry(self.feeder.record(), record, &aside, happened);
+        }
         let key = flow.key();
         self.feeder.push(0, &Change::Delete { key, id });
     }
 }
 
-/// Lines of batches that are under way, and what went wrong with printing.
-struct Printed {
-    batches: VecDeque<Vec<u8>>,
-    written: io::Result<()>,
-}
-
-impl Default for Printed {
-    fn default() -> Self {
-        Self {
-            batches: VecDeque::new(),
-            written: Ok(()),
+/// Prints the lines of those that went, when that is known, until that fails.
+fn printing(failed: Sender<io::Error>) -> AfterBatch {
+    let mut gone = Vec::new();
+    let mut fails = false;
+    Box::new(move |answered| {
+        let lines = answered.record.split_inclusive(|byte| *byte == b'\n');
+        gone.clear();
+        for (line, made) in lines.zip(answered.made()) {
+            if made {
+                gone.extend_from_slice(line);
+            }
         }
-    }
-}
-
-impl Printed {
-    fn print(&mut self, bytes: &[u8]) {
-        if self.written.is_ok() && !bytes.is_empty() {
-            let mut stdout = io::stdout().lock();
-            self.written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        if fails || gone.is_empty() {
+            return;
         }
-    }
-}
-
-/// Prints the lines of those that went, when that is known.
-fn printing(printed: &Arc<Mutex<Printed>>, shows: bool) -> SweepOptions {
-    let lock = |printed: &Mutex<Printed>, work: &mut dyn FnMut(&mut Printed)| {
-        work(&mut printed.lock().unwrap_or_else(PoisonError::into_inner));
-    };
-    let (before, after) = (Arc::clone(printed), Arc::clone(printed));
-    SweepOptions {
-        before: Some(Box::new(move |outgoing: &Outgoing<'_>| {
-            lock(&before, &mut |printed| {
-                printed.batches.push_back(outgoing.record.to_vec());
-            });
-            Ok(())
-        })),
-        after: Some(Box::new(move |answered: &Answered<'_>| {
-            lock(&after, &mut |printed| {
-                let lines = printed.batches.pop_front().unwrap_or_default();
-                let mut gone = Vec::with_capacity(lines.len());
-                let mut made = answered.made();
-                for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                    if made.next().unwrap_or(false) {
-                        gone.extend_from_slice(line);
-                    }
-                }
-                if shows {
-                    printed.print(&gone);
-                }
-            });
-        })),
-        ..SweepOptions::default()
-    }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(&gone).and_then(|()| stdout.flush()) {
+            fails = true;
+            // Whoever waits for the end of the deletes hears of it then.
+            let _ = failed.send(error);
+        }
+    })
 }
