@@ -124,8 +124,7 @@ impl Top {
     ) -> Result<Option<i32>, CliError> {
         loop {
             if self.changed {
-                let size = screen.draw(&self.model, theme).map_err(of_terminal)?;
-                self.model.resize(size.height);
+                screen.draw(&mut self.model, theme).map_err(of_terminal)?;
             }
             let step = self.next()?;
             if let Some(signal) = signals.ending() {

@@ -214,9 +214,10 @@ impl Model {
         }
     }
 
-    /// The screen has so many lines.
-    pub(super) fn resize(&mut self, height: u16) {
+    /// The screen has so many lines, and the help can be scrolled so far.
+    pub(super) fn drawn(&mut self, height: u16, help_end: u16) {
         self.height = height;
+        self.help = self.help.map(|at| at.min(help_end));
     }
 
     fn flow_key(&self) -> Option<FlowKey> {

@@ -13,7 +13,6 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{Clear, ClearType};
 use ratatui::crossterm::{event, execute};
-use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
@@ -43,12 +42,14 @@ impl Screen {
         }
     }
 
-    /// Draws, and tells how large the terminal is.
-    pub(super) fn draw(&mut self, model: &Model, theme: Theme) -> io::Result<Size> {
+    /// Draws, and tells the model what of it was to be seen.
+    pub(super) fn draw(&mut self, model: &mut Model, theme: Theme) -> io::Result<()> {
+        let mut end = 0;
         let drawn = self
             .terminal
-            .draw(|frame| view::draw(model, theme, frame))?;
-        Ok(drawn.area.as_size())
+            .draw(|frame| end = view::draw(model, theme, frame))?;
+        model.drawn(drawn.area.height, end);
+        Ok(())
     }
 
     /// The next draw draws everything. The library's own way asks the terminal where its cursor is,

@@ -57,8 +57,8 @@ fn signed_amount(number: i64, width: u16) -> String {
     format!("{sign}{}", amount(number.unsigned_abs(), width))
 }
 
-/// Draws everything.
-pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
+/// Draws everything, and tells how far the help can be scrolled.
+pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) -> u16 {
     let area = frame.area();
     let foot = foot(model, theme, area.width);
     let notes = notes(model, theme, area);
@@ -71,10 +71,12 @@ pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
     ])
     .areas(area);
     head::draw(model, theme, above, frame.buffer_mut());
+    let mut end = 0;
     if let Some(scrolled) = model.help {
         let help = help::lines(theme, body.width);
-        let last = (help.len() as u64).saturating_sub(u64::from(body.height));
-        let scrolled = scrolled.min(u16::try_from(last).unwrap_or(u16::MAX));
+        let hidden = help.len().saturating_sub(usize::from(body.height));
+        end = u16::try_from(hidden).unwrap_or(u16::MAX);
+        let scrolled = scrolled.min(end);
         frame.render_widget(Paragraph::new(help).scroll((scrolled, 0)), body);
     } else {
         draw_body(model, theme, body, frame);
@@ -86,6 +88,7 @@ pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
         let at = cursor(input, area.width);
         frame.set_cursor_position((last.x + at, last.y));
     }
+    end
 }
 
 fn draw_body(model: &Model, theme: Theme, area: Rect, frame: &mut Frame<'_>) {

@@ -73,7 +73,9 @@ fn screen(model: &Model, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let theme = Theme { colors: false };
     terminal
-        .draw(|frame| super::draw(model, theme, frame))
+        .draw(|frame| {
+            super::draw(model, theme, frame);
+        })
         .unwrap();
     terminal.backend().to_string()
 }
@@ -146,11 +148,18 @@ fn help_at_every_size_and_scrolled() {
     for _ in 0..100 {
         press(&mut model, KeyCode::Down);
     }
-    assert!(
-        screen(&model, 40, 12).contains("flags"),
-        "{}",
-        screen(&model, 40, 12)
-    );
+    let end = screen(&model, 40, 12);
+    assert!(end.contains("flags"), "{end}");
+    // What was drawn is where the next key starts from.
+    let mut terminal = Terminal::new(TestBackend::new(40, 12)).unwrap();
+    let theme = Theme { colors: false };
+    let mut seen = 0;
+    terminal
+        .draw(|frame| seen = super::draw(&model, theme, frame))
+        .unwrap();
+    model.drawn(12, seen);
+    press(&mut model, KeyCode::Up);
+    assert_ne!(screen(&model, 40, 12), end);
 }
 
 #[test]
