@@ -43,9 +43,7 @@ rustPlatform.buildRustPackage (_finalAttrs: {
     install -Dm644 -t $out/lib/udev/rules.d systemd/*.rules
     install -Dm644 systemd/conntidy.sysusers.conf $out/lib/sysusers.d/conntidy.conf
     install -Dm644 systemd/conntidy.tmpfiles.conf $out/lib/tmpfiles.d/conntidy.conf
-    for catalog in systemd/*.catalog; do
-      [ ! -e "$catalog" ] || install -Dm644 -t $out/lib/systemd/catalog "$catalog"
-    done
+    install -Dm644 -t $out/lib/systemd/catalog systemd/*.catalog
   ''
   + lib.optionalString runs ''
     for shell in bash fish zsh; do
