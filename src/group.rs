@@ -1,10 +1,14 @@
 //! Groups of flows: by one field (`over`), or by any (`--by`), and how many flows each has.
 
 mod by;
+mod cell;
+mod column;
 mod per_group;
 mod state;
 
-pub use by::{By, ByError, Cell, MOST_FIELDS, Untold, WHOLE, names};
+pub use by::{By, ByError, MOST_FIELDS, Untold};
+pub use cell::Cell;
+pub use column::{WHOLE, names};
 pub use per_group::PerGroup;
 
 use std::collections::HashMap;
