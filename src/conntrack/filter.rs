@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::parse::{Line, NatEnd, Network};
+use super::line::{Line, NatEnd, Network};
 use crate::flow::{Extra, Family, Flow, Present, Protocol, Status, Tuple};
 
 /// A line's filter, ready for a million entries. It allocates nothing for one.

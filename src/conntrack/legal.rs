@@ -1,7 +1,7 @@
 //! Which options go with which command.
 
+use super::line::{Table, UsageError};
 use super::options::{Given, Verb, name};
-use super::parse::{Table, UsageError};
 use crate::flow::Protocol;
 
 /// Options that the tool compares with entries by itself.

@@ -5,9 +5,10 @@
 pub mod filter;
 pub mod labels;
 mod legal;
+pub mod line;
 pub mod number;
 pub mod options;
-pub mod parse;
+mod parse;
 pub mod print;
 pub mod states;
 pub mod trap;

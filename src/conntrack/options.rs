@@ -1,7 +1,7 @@
 //! The tool's options, and how words become options: GNU's `getopt_long`, with its abbreviations,
 //! clusters and words out of place.
 
-use super::parse::UsageError;
+use super::line::UsageError;
 use crate::flow::Protocol;
 
 /// What a run is asked to do.

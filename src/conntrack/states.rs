@@ -1,6 +1,6 @@
 //! States of `--state`: those of protocols, and two words that people use as if they were some.
 
-use super::parse::UsageError;
+use super::line::UsageError;
 use crate::flow::{Protocol, protocol};
 
 /// What `--state` asks for; any of them.

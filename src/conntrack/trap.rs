@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+use super::line::{Line, Table};
+use super::options::{Given, Verb};
+use super::value::is_value;
+use crate::flow::{Family, Protocol, Status};
+
 /// What is treacherous about a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trap {
@@ -167,5 +172,68 @@ impl fmt::Display for Trap {
                  between or behind them; name one, or use `conntidy delete -p tcp,udp`",
             ),
         }
+    }
+}
+
+/// Adds the traps that show only in the whole of a line; `stray` are its words without an option.
+pub(super) fn find(line: &mut Line, stray: &[&str]) {
+    let verb = line.verb();
+    let narrows = matches!(verb, Verb::Delete | Verb::Flush);
+    let changes = narrows || verb == Verb::Update;
+    // A translation that is made, and none that is looked for, may be one of IPv6.
+    if line.family == Some(Family::Ipv6) && changes {
+        let ends = [line.src_nat, line.dst_nat, line.any_nat];
+        if let Some(address) = ends.iter().flatten().find_map(|end| end.address) {
+            line.traps.push(Trap::Nat6(address.to_string()));
+        }
+    }
+    let bits = line.status;
+    let unset = bits.unset != Status::empty();
+    let nothing = bits.none && bits.set == Status::empty();
+    // A whole tuple, as `-E -o save` writes one, names its entry without the status.
+    if (changes && unset) || (narrows && nothing && !line.names_a_tuple()) {
+        let mut value = String::new();
+        if bits.unset.contains(Status::SEEN_REPLY) {
+            value.push_str("UNREPLIED");
+        } else if unset {
+            value.push_str("!...");
+        } else {
+            value.push_str("UNSET");
+        }
+        line.traps.push(Trap::UnsetStatus {
+            value,
+            update: verb == Verb::Update,
+        });
+    }
+    if let Some(seconds) = line.timeout.filter(|_| verb == Verb::Delete)
+        && line.states.is_empty()
+    {
+        line.traps.push(Trap::Timeout {
+            value: seconds.to_string(),
+            narrowed: line.is_narrowed(),
+        });
+    }
+    if verb == Verb::Update && line.timeout == Some(0) && !line.names_a_tuple() {
+        line.traps.push(Trap::NoTime);
+    }
+    if verb == Verb::Flush && line.table == Table::Conntrack && line.given.contains(Given::FAMILY) {
+        let family = line.family.map_or("ipv4", Family::name);
+        line.traps.push(Trap::FlushFamily(family.to_owned()));
+    }
+    if changes
+        && line.protocol == Some(Protocol::GRE)
+        && line
+            .given
+            .intersects(Given::SPORT | Given::DPORT | Given::REPLY_SPORT | Given::REPLY_DPORT)
+        && !line.names_a_tuple()
+    {
+        line.traps.push(Trap::GreKey);
+    }
+    if changes && let Some(word) = stray.iter().find(|word| is_value(word)) {
+        line.traps.push(Trap::StrayValue((*word).to_owned()));
+    }
+    // Two protocols harm only where entries go or change.
+    if !changes {
+        line.traps.retain(|trap| *trap != Trap::Protocols);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::line::{Events, Output, UsageError};
 use super::number::whole;
 use super::options::Given;
-use super::parse::{Events, Output, UsageError};
 use crate::flow::{Protocol, Status};
 
 /// Whether a word out of place looks like the value of an option.

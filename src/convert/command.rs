@@ -5,8 +5,8 @@ use super::prefix::{is_variable, unwrap};
 use super::shell::{self, Before, Command};
 use super::sysctl::{self, Named};
 use super::{Found, Input, Left, Origin, Setting, cron, rule};
+use crate::conntrack::line::{Line, Table};
 use crate::conntrack::options::Verb;
-use crate::conntrack::parse::{Line, Table};
 
 /// Reads all lines of an input.
 pub(super) fn read(found: &mut Found, input: usize, text: &Input) {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Act, Origin, Rule, Setting};
+use crate::conntrack::line::{Line, NatEnd, Network};
 use crate::conntrack::options::{Given, Verb};
-use crate::conntrack::parse::{Line, NatEnd, Network};
 use crate::conntrack::trap::Trap;
 use crate::flow::protocol::{state_name, tcp};
 use crate::flow::{Family, Protocol, Status, status::STATUS_WORDS};
@@ -211,7 +211,7 @@ fn tuples(line: &Line, rule: &mut Rule) -> Result<(), String> {
         }
     }
     if line.protocol == Some(Protocol::GRE)
-        && line.ports != crate::conntrack::parse::Ports::default()
+        && line.ports != crate::conntrack::line::Ports::default()
     {
         return Err("conntrack compares no keys of GRE: write a rule with `gre-key`".to_owned());
     }

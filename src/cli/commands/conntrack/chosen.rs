@@ -5,8 +5,8 @@ use std::fs;
 use super::stop::Stop;
 use crate::cli::terminal::say;
 use crate::conntrack::labels::LabelMap;
+use crate::conntrack::line::{Line, Output};
 use crate::conntrack::options::{Given, Verb};
-use crate::conntrack::parse::{Line, Output};
 
 /// Where names of labels are kept.
 const LABEL_MAP: &str = "/etc/xtables/connlabel.conf";

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Chosen, Stop, counted};
+use crate::conntrack::line::{Line, NatEnd};
 use crate::conntrack::options::{Given, Verb};
-use crate::conntrack::parse::{Line, NatEnd};
 use crate::flow::{FlowKey, Protocol, Tuple};
 use crate::kernel::direct::{Direct, Wanted};
 use crate::rebuild::Endpoint;

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 
 use super::{Stop, obey, read};
+use crate::conntrack::line::{Line, Table};
 use crate::conntrack::options::Verb;
-use crate::conntrack::parse::{Line, Table};
 
 /// Words of a line and bytes of a word, as the tool has them.
 const WORDS: usize = 254;

@@ -23,8 +23,8 @@ use std::path::Path;
 use clap::Args;
 
 use crate::cli::{CliError, Outcome};
+use crate::conntrack::line::{Line, Table};
 use crate::conntrack::options::Verb;
-use crate::conntrack::parse::{Line, Table};
 
 use chosen::Chosen;
 use stop::{Stop, say_as_the_tool};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, Local, TimeZone, Timelike};
 
 use super::Chosen;
-use crate::conntrack::parse::Output;
+use crate::conntrack::line::Output;
 use crate::conntrack::print::xml::When;
 use crate::conntrack::print::{Aside, Happened, Style, save, text, xml};
 use crate::kernel::identity;

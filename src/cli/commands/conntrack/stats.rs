@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::Stop;
+use crate::conntrack::line::Table;
 use crate::conntrack::options::Verb;
-use crate::conntrack::parse::Table;
 use crate::kernel::direct::Direct;
 use crate::observe::CpuStatistics;
 

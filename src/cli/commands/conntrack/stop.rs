@@ -5,8 +5,8 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::cli::terminal::say;
+use crate::conntrack::line::UsageError;
 use crate::conntrack::options::Verb;
-use crate::conntrack::parse::UsageError;
 use crate::conntrack::trap::Trap;
 use crate::kernel::{SocketError, SweepError};
 use crate::observe::ObserveError;
