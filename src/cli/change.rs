@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
-use super::args::{Common, Output};
+use super::args::{Common, NetnsArg, Output};
 use super::commands::apply::outcome;
 use super::commands::plan::{remember, schedule};
 use super::error::POLICY;
@@ -82,6 +82,8 @@ pub(super) struct Change<'a> {
     pub(super) command: &'static str,
     /// Which flows.
     pub(super) select: &'a SelectArgs,
+    /// Where they are.
+    pub(super) netns: &'a NetnsArg,
     /// How it is agreed to.
     pub(super) agree: &'a AgreeArgs,
     /// What happens to them.
@@ -211,7 +213,7 @@ impl Change<'_> {
         if self.agree.include_protected {
             policy.protect.clear();
         }
-        live::within(&self.select.netns, |live| {
+        live::within(self.netns, |live| {
             let members = sets::read(&policy, members);
             let by_hand = ByHand {
                 change: self,
@@ -253,7 +255,7 @@ struct ByHand<'a> {
 impl ByHand<'_> {
     fn header(&self, live: &Live) -> Result<Header, CliError> {
         let mut header = live.header()?;
-        live::name_netns(&mut header, &self.change.select.netns);
+        live::name_netns(&mut header, self.change.netns);
         Ok(header)
     }
 

@@ -1,6 +1,6 @@
 //! Ends what would go on for ever when somebody asks for it: SIGINT, SIGTERM.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use signal_hook::{flag, low_level};
 pub(super) struct Ending {
     asked: Arc<AtomicBool>,
     told: UnixStream,
+    tell: UnixStream,
 }
 
 impl Ending {
@@ -28,7 +29,14 @@ impl Ending {
             flag::register(signal, Arc::clone(&asked))?;
             low_level::pipe::register(signal, tell.try_clone()?)?;
         }
-        Ok(Self { asked, told })
+        Ok(Self { asked, told, tell })
+    }
+
+    /// Asks for it.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        // Nobody reads it, so it is full where many have asked: then it is told already.
+        let _ = (&self.tell).write(&[0]);
     }
 
     /// Whether it was asked for.

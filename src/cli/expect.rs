@@ -11,6 +11,7 @@ use super::args::{Common, NetnsArg, Output};
 use super::change::AgreeArgs;
 use super::commands::list::Format;
 use super::filter::FilterArgs;
+use super::namespaces::NamespacesArg;
 use super::render;
 use super::render::number::counted;
 use super::select::SelectArgs;
@@ -140,8 +141,12 @@ fn text(named: &[Named]) -> Result<(), CliError> {
 
 fn of_table(args: &TableArgs) -> Result<NetnsArg, CliError> {
     no_policy(args.rule.as_ref(), args.policy.as_ref())?;
+    one(&args.netns)
+}
+
+fn one(netns: &NamespacesArg) -> Result<NetnsArg, CliError> {
     let several = || CliError::usage("`--table expect` looks in one network namespace");
-    args.netns.one().ok_or_else(several)
+    netns.one().ok_or_else(several)
 }
 
 /// `list --table expect`.
@@ -183,6 +188,7 @@ pub(super) fn count(common: &Common, args: &TableArgs) -> Result<Outcome, CliErr
 pub(super) fn get(
     common: &Common,
     select: &SelectArgs,
+    netns: &NamespacesArg,
     output: Output,
 ) -> Result<Outcome, CliError> {
     if select.is_empty() {
@@ -190,7 +196,7 @@ pub(super) fn get(
             "which expectation? The flow that is expected, a filter, or --id",
         ));
     }
-    live::within(&select.netns, |live| {
+    live::within(&one(netns)?, |live| {
         let named = of_select(common, &live, select)?;
         if named.is_empty() {
             return Err(CliError::failed("there is no such expectation")
@@ -208,6 +214,7 @@ pub(super) fn get(
 pub(super) fn delete(
     common: &Common,
     select: &SelectArgs,
+    netns: &NetnsArg,
     agree: &AgreeArgs,
     all: bool,
 ) -> Result<Outcome, CliError> {
@@ -224,7 +231,7 @@ pub(super) fn delete(
         ));
     }
     let asks = agree.asks()?;
-    live::within(&select.netns, |live| {
+    live::within(netns, |live| {
         let named = of_select(common, &live, select)?;
         let count = named.len() as u64;
         let refused = agree.max.is_some_and(|most| count > most);

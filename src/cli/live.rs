@@ -175,7 +175,7 @@ impl From<NamespaceError> for CliError {
                 if source.kind() != std::io::ErrorKind::PermissionDenied =>
             {
                 Self::failed(message).hint(
-                    "`ip netns list` lists the names; `list`, `count` and `stats` look at `all`",
+                    "`ip netns list` lists the names; `list`, `count`, `get`, `stats` and `events` take `all`",
                 )
             }
             NamespaceError::Foreign { .. } => {

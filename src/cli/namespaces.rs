@@ -71,7 +71,7 @@ impl NamespacesArg {
     }
 
     /// As named, then those of `all`.
-    fn names(&self) -> Result<Vec<String>, CliError> {
+    pub(super) fn names(&self) -> Result<Vec<String>, CliError> {
         let mut names: Vec<String> = Vec::new();
         let mut add = |name: &String| {
             if !names.contains(name) {

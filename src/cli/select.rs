@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::NetnsArg;
 use super::filter::FilterArgs;
 use super::{CliError, complete, policy};
 use crate::flow::{Family, FlowKey, FlowKeyError, Protocol, Tuple};
@@ -34,9 +33,6 @@ pub struct SelectArgs {
     /// The policy that has the rules, sets `@name` and protected flows [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Where to look.
-    #[command(flatten)]
-    pub netns: NetnsArg,
 }
 
 /// The flows that were named.

@@ -135,6 +135,7 @@ pub(super) fn filtered(
     predicate: &Predicate,
     named: Option<(Policy, Vec<Members>)>,
     rule: Option<&str>,
+    netns: Option<&str>,
     mut work: impl FnMut(&Table<'_>) -> Result<Outcome, CliError> + Send,
 ) -> Result<Outcome, CliError> {
     let asked = Asked {
@@ -145,7 +146,7 @@ pub(super) fn filtered(
         shows_idle: false,
         shows_entries_alone: true,
     };
-    asked.look(live, true, None, &mut work)
+    asked.look(live, true, netns, &mut work)
 }
 
 /// What a command asks of each table.

@@ -86,7 +86,7 @@ fn bash_completes_the_words_of_fields_also_behind_a_comma() {
             &["reply-sport", "reply-src"],
         ),
         ("conntidy list --netns al", &["all"]),
-        ("conntidy events --netns al", &[""]),
+        ("conntidy top --netns al", &[""]),
         ("conntidy list --netns red,al", &[""]),
     ] {
         assert_eq!(offered(&cli, line), words, "{line}");

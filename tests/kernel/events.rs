@@ -29,6 +29,7 @@ crate::trials!(
     what_keeps_events_away_is_said,
     a_reader_that_left_ends_it_in_silence,
     an_event_is_told_before_the_next_one_comes,
+    events_of_several_namespaces_are_told_by_name,
     what_no_event_can_be_is_refused,
 );
 
@@ -431,6 +432,41 @@ fn an_event_is_told_before_the_next_one_comes() -> Result<(), Failed> {
         assert_eq!(listening.document()?["dport"], port);
     }
     listening.end()?.exits(0)?;
+    Ok(())
+}
+
+fn events_of_several_namespaces_are_told_by_name() -> Result<(), Failed> {
+    crate::needs!("ip");
+    let ran = Gateway::new()?.run_in_own_mounts(
+        "PATH=$PATH:/usr/sbin:/sbin
+         mount -t tmpfs none /run
+         for name in gw1 gw2; do ip netns add $name; done
+         make() { ip netns exec $2 $1 create udp $3:1 192.0.2.1:53 --timeout 600s >/dev/null; }
+         heard() { ip netns exec $1 grep -Eqc '^[0-9a-f]+ +12 +[0-9]+ +0*[1-9a-f]' /proc/self/net/netlink; }
+         $1 events --netns all --count 3 -o jsonl 2>/run/told >/run/lines &
+         until heard gw1 && heard gw2; do sleep 0.05; done
+         make $1 gw1 10.0.0.1; make $1 gw2 10.0.0.2; make $1 gw1 10.0.0.3; wait $!
+         cat /run/lines; grep ' in [0-9]' /run/told | sort
+         $1 events --netns gw2 --netns gw1 -e destroy --summary 2>/run/told &
+         until heard gw1 && heard gw2; do sleep 0.05; done
+         $1 delete udp 10.0.0.2:1 192.0.2.1:53 --netns gw2 --yes >/dev/null; sleep 0.5; kill $!; wait $!
+         ! $1 events --netns gw1 --netns gone --quiet",
+    )?;
+    let ran = ran.exits(0)?;
+    let lines: Vec<_> = ran.out.lines().collect();
+    let mut told = Vec::new();
+    for line in &lines[..3] {
+        let line: Value = serde_json::from_str(line)?;
+        told.push(format!("{} {}", line["src"], line["netns"]).replace('"', ""));
+    }
+    told.sort_unstable();
+    assert_eq!(told, ["10.0.0.1 gw1", "10.0.0.2 gw2", "10.0.0.3 gw1"]);
+    assert!(lines[3].contains("gw1: 2 events in "), "{}", lines[3]);
+    assert!(lines[4].contains("gw2: 1 event in "), "{}", lines[4]);
+    for words in ["netns=gw1 all: 0 events", "netns=gw2 all: 1 event in"] {
+        assert!(ran.out.contains(words), "{}", ran.out);
+    }
+    assert!(ran.err.contains("namespace gone"), "{}", ran.err);
     Ok(())
 }
 

@@ -412,6 +412,9 @@ fn tables_of_several_namespaces_are_listed_by_name() -> Result<(), Failed> {
          $1 count --netns all --by dport -o csv
          $1 stats --netns all -o json | wc -l
          $1 stats --netns gw2 --netns gw1 | grep -e '^conntidy stats' -e '^entries'
+         $1 get udp 10.0.0.2:1 192.0.2.1:53 --netns all
+         $1 get udp 10.0.0.1:1 192.0.2.1:53 --netns gw2 --netns gw1 -o json
+         ! $1 get udp 10.0.0.1:1 192.0.2.1:53 --netns gw2 --netns idle
          ! $1 stats --netns all --every 1s
          ! $1 count --netns all --netns gone",
     )?;
@@ -439,6 +442,9 @@ fn tables_of_several_namespaces_are_listed_by_name() -> Result<(), Failed> {
         (15, " 2 /"),
         (16, "netns gw1"),
         (17, " 1 /"),
+        (18, "src=10.0.0.2 "),
+        (18, " netns=gw2"),
+        (19, ",\"netns\":\"gw1\"}"),
     ] {
         assert!(lines[at].contains(words), "{}", lines[at]);
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, NetnsArg};
 use crate::cli::change::{AgreeArgs, Change};
 use crate::cli::select::SelectArgs;
 use crate::cli::table::Changeable;
@@ -29,6 +29,9 @@ pub struct DeleteArgs {
     /// Which flows.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub netns: NetnsArg,
     /// How it is agreed to.
     #[command(flatten)]
     pub agree: AgreeArgs,
@@ -37,12 +40,13 @@ pub struct DeleteArgs {
 /// Deletes.
 pub(super) fn run(common: &Common, args: &DeleteArgs) -> Result<Outcome, CliError> {
     if args.table == Changeable::Expect {
-        return expect::delete(common, &args.select, &args.agree, false);
+        return expect::delete(common, &args.select, &args.netns, &args.agree, false);
     }
     let change = Change {
         common,
         command: "delete",
         select: &args.select,
+        netns: &args.netns,
         agree: &args.agree,
         action: Action::Delete,
     };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, NetnsArg};
 use crate::cli::change::{AgreeArgs, Change};
 use crate::cli::select::SelectArgs;
 use crate::cli::{CliError, Outcome};
@@ -26,6 +26,9 @@ pub struct ExpireArgs {
     /// Which flows.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub netns: NetnsArg,
     /// How it is agreed to.
     #[command(flatten)]
     pub agree: AgreeArgs,
@@ -44,6 +47,7 @@ pub(super) fn run(common: &Common, args: &ExpireArgs) -> Result<Outcome, CliErro
         common,
         command: "expire",
         select: &args.select,
+        netns: &args.netns,
         agree: &args.agree,
         action: Action::Expire { grace: args.within },
     };

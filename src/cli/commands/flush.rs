@@ -6,7 +6,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::args::{Common, Output};
+use crate::cli::args::{Common, NetnsArg, Output};
 use crate::cli::change::{AgreeArgs, Change};
 use crate::cli::render::number::{counted, grouped};
 use crate::cli::render::{self, by_hand};
@@ -46,6 +46,9 @@ pub struct FlushArgs {
     /// Which flows.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub netns: NetnsArg,
     /// How it is agreed to.
     #[command(flatten)]
     pub agree: AgreeArgs,
@@ -81,7 +84,7 @@ pub(super) fn run(common: &Common, args: &FlushArgs) -> Result<Outcome, CliError
         if !args.all {
             return Err(CliError::usage("`flush` empties the table: say `--all`"));
         }
-        return expect::delete(common, &args.select, &args.agree, true);
+        return expect::delete(common, &args.select, &args.netns, &args.agree, true);
     }
     let names_some = !args.select.is_empty();
     if args.all && names_some {
@@ -99,6 +102,7 @@ pub(super) fn run(common: &Common, args: &FlushArgs) -> Result<Outcome, CliError
         common,
         command: "flush",
         select: &args.select,
+        netns: &args.netns,
         agree: &args.agree,
         action: Action::Delete,
     };

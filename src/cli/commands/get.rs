@@ -5,11 +5,13 @@ use std::io::Write;
 use clap::Args;
 
 use crate::cli::args::{Common, Output};
-use crate::cli::render::flow_line;
+use crate::cli::namespaces::NamespacesArg;
+use crate::cli::render::{flow_line, netns};
 use crate::cli::select::{SelectArgs, whole_key};
 use crate::cli::table::Changeable;
 use crate::cli::table::filtered;
 use crate::cli::{CliError, Outcome, expect, live};
+use crate::kernel::Live;
 use crate::observe::Record;
 use crate::snapshot::record::write_flow;
 
@@ -19,9 +21,11 @@ use crate::snapshot::record::write_flow;
     conntidy get tcp 10.0.0.5:40112 10.0.9.5:5432\n  \
     conntidy get -p udp -s 10.0.0.5 --sport 40112 -d 10.0.9.5 --dport 53 -w 7\n  \
     conntidy get icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77 -o json\n  \
-    conntidy get --id 3207512312\n\n\
+    conntidy get --id 3207512312\n  \
+    conntidy get tcp 10.0.0.5:40112 10.0.9.5:5432 --netns all\n\n\
     An entry is named by its original direction. It is asked for by itself: however large the table\n\
     is, nothing is dumped, but for --id alone. Without a zone it is looked for in zone 0.\n\
+    Of several network namespaces each that has it shows its own.\n\
     Exit 1 where there is no such entry.")]
 pub struct GetArgs {
     /// Which table
@@ -30,6 +34,9 @@ pub struct GetArgs {
     /// Which entry.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub netns: NamespacesArg,
     /// Output format; JSON is a line as in a snapshot
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Output,
@@ -38,7 +45,7 @@ pub struct GetArgs {
 /// Gets and prints.
 pub(super) fn run(common: &Common, args: &GetArgs) -> Result<Outcome, CliError> {
     if args.table == Changeable::Expect {
-        return expect::get(common, &args.select, args.output);
+        return expect::get(common, &args.select, &args.netns, args.output);
     }
     let mut selection = args.select.read(false)?;
     if selection.goes_by_groups {
@@ -58,24 +65,37 @@ pub(super) fn run(common: &Common, args: &GetArgs) -> Result<Outcome, CliError> 
         .hint("`conntidy list` takes any filter"));
     }
     let (only, predicate) = (selection.only, selection.predicate);
-    let named = Some((selection.policy, selection.members));
-    live::looking(&args.select.netns, |live| {
-        let live = live.only(only);
-        let rule = args.select.rule.as_deref();
-        filtered(common, &live, &predicate, named, rule, |table| {
+    let named = (selection.policy, selection.members);
+    let rule = args.select.rule.as_deref();
+    let mut found = false;
+    let mut get = |name: Option<&str>, live: Live| {
+        let (live, named) = (live.only(only), Some(named.clone()));
+        filtered(common, &live, &predicate, named, rule, name, |table| {
             let mut buffer = Vec::new();
             let mut write = |record: &Record<'_>| match args.output {
-                Output::Text => flow_line::write(&mut buffer, record),
-                Output::Json => write_flow(&record.flow, &record.extra, &mut buffer),
+                Output::Text => {
+                    flow_line::write(&mut buffer, record);
+                    name.inspect(|name| netns::text(&mut buffer, name));
+                }
+                Output::Json => {
+                    write_flow(&record.flow, &record.extra, &mut buffer);
+                    name.inspect(|name| netns::json(&mut buffer, name));
+                }
             };
             table.visit(&mut [&mut write])?;
-            if buffer.is_empty() {
-                return Err(CliError::failed("there is no such entry").hint(
-                    "an entry is named by its original direction, and by its zone where it has one",
-                ));
-            }
+            found |= !buffer.is_empty();
             std::io::stdout().lock().write_all(&buffer)?;
             Ok(Outcome::default())
         })
-    })
+    };
+    let outcome = match args.netns.one() {
+        Some(one) => live::looking(&one, |live| get(None, live)),
+        None => args.netns.each(common, &mut get),
+    }?;
+    if !found {
+        return Err(CliError::failed("there is no such entry").hint(
+            "an entry is named by its original direction, and by its zone where it has one",
+        ));
+    }
+    Ok(outcome)
 }

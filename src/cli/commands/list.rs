@@ -12,6 +12,7 @@ use crate::cli::args::Common;
 use crate::cli::error::INCOMPLETE;
 use crate::cli::render::columns::{Rows, Style};
 use crate::cli::render::flow_line;
+use crate::cli::render::netns;
 use crate::cli::table::{Table, TableArgs, Which};
 use crate::cli::{CliError, Outcome, complete, expect, pipe};
 use crate::column::{Column, Ranked};
@@ -321,19 +322,13 @@ impl Form {
                     out.push(b'\n');
                 }
                 if let Some(name) = table.netns {
-                    out.pop();
-                    out.extend_from_slice(b" netns=");
-                    out.extend_from_slice(name.as_bytes());
-                    out.push(b'\n');
+                    netns::text(out, name);
                 }
             }
             Shape::Object => {
                 write_flow(&record.flow, &record.extra, out);
                 if let Some(name) = table.netns {
-                    out.truncate(out.len() - 2);
-                    out.extend_from_slice(b",\"netns\":");
-                    crate::column::Value::from(name).json(out);
-                    out.extend_from_slice(b"}\n");
+                    netns::json(out, name);
                 }
             }
             Shape::Rows(rows) => rows.row(out, &table.reader, record, table.netns),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, NetnsArg};
 use crate::cli::change::{AgreeArgs, Change};
 use crate::cli::select::SelectArgs;
 use crate::cli::{CliError, Outcome};
@@ -43,6 +43,9 @@ pub struct UpdateArgs {
     /// Which flows.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub netns: NetnsArg,
     /// How it is agreed to.
     #[command(flatten)]
     pub agree: AgreeArgs,
@@ -112,6 +115,7 @@ pub(super) fn run(common: &Common, args: &UpdateArgs) -> Result<Outcome, CliErro
         common,
         command: "update",
         select: &args.select,
+        netns: &args.netns,
         agree: &args.agree,
         action: Action::Update(update),
     };

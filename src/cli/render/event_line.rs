@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::clock::Clock;
 use super::flow_line;
+use super::netns;
 use super::number::{counted, grouped};
 use crate::flow::{Expectation, Family, Protocol, Tuple, text};
 use crate::kernel::event::{Entry, Event};
@@ -16,16 +17,19 @@ use crate::snapshot::record::{FlowLine, write_flow};
 
 /// Writes lines of one stream.
 #[derive(Debug, Default)]
-pub(crate) struct EventWriter {
+pub(crate) struct EventWriter<'a> {
     json: bool,
+    /// The network namespace, where there are several.
+    netns: Option<&'a str>,
     clock: Clock,
 }
 
-impl EventWriter {
-    /// JSON lines, or text.
-    pub(crate) fn new(json: bool) -> Self {
+impl<'a> EventWriter<'a> {
+    /// JSON lines, or text, each with the network namespace where there are several.
+    pub(crate) fn new(json: bool, netns: Option<&'a str>) -> Self {
         Self {
             json,
+            netns,
             clock: Clock::default(),
         }
     }
@@ -47,6 +51,7 @@ impl EventWriter {
                 text::decimal(out, event.port.into());
                 out.push(b'\n');
             }
+            self.name(out);
             return;
         }
         if told.is_some() {
@@ -67,6 +72,7 @@ impl EventWriter {
             Entry::Flow(record) => flow(out, record),
             Entry::Expectation(one) => document(out, &ExpectationLine::of(one)),
         }
+        self.name(out);
     }
 
     /// Appends a flow that is there, as a dump found it.
@@ -77,6 +83,7 @@ impl EventWriter {
         } else {
             flow_line::write(out, record);
         }
+        self.name(out);
     }
 
     /// Appends that events are missing here.
@@ -84,14 +91,15 @@ impl EventWriter {
         self.head(out, "gap", now_ns);
         if self.json {
             document(out, &GapLine { lost });
-            return;
+        } else {
+            let lost = lost.map_or_else(
+                || "events".to_owned(),
+                |lost| counted(lost, "event", "events"),
+            );
+            out.extend_from_slice(lost.as_bytes());
+            out.extend_from_slice(b" lost here: they came faster than they were read\n");
         }
-        let lost = lost.map_or_else(
-            || "events".to_owned(),
-            |lost| counted(lost, "event", "events"),
-        );
-        out.extend_from_slice(lost.as_bytes());
-        out.extend_from_slice(b" lost here: they came faster than they were read\n");
+        self.name(out);
     }
 
     /// Appends that what the table holds follows.
@@ -103,6 +111,7 @@ impl EventWriter {
             b"what the table holds now\n"
         };
         out.extend_from_slice(rest);
+        self.name(out);
     }
 
     /// Appends that this was what the table holds.
@@ -110,25 +119,40 @@ impl EventWriter {
         self.head(out, "resynced", now_ns);
         if self.json {
             document(out, &ResyncedLine { entries, whole });
-            return;
+        } else {
+            out.extend_from_slice(grouped(entries).as_bytes());
+            out.extend_from_slice(b" of them");
+            if !whole {
+                out.extend_from_slice(b", but the hash table was resized meanwhile: again");
+            }
+            out.push(b'\n');
         }
-        out.extend_from_slice(grouped(entries).as_bytes());
-        out.extend_from_slice(b" of them");
-        if !whole {
-            out.extend_from_slice(b", but the hash table was resized meanwhile: again");
-        }
-        out.push(b'\n');
+        self.name(out);
     }
 
     /// Appends a summary, as a document whose fields follow the time.
     pub(crate) fn summary(&mut self, out: &mut Vec<u8>, summary: &impl Serialize, now_ns: u64) {
         self.head(out, "summary", now_ns);
         document(out, summary);
+        self.name(out);
     }
 
-    /// Appends a moment.
+    /// Appends a moment, which no line end follows.
     pub(crate) fn moment(&mut self, out: &mut Vec<u8>, now_ns: u64) {
         self.clock.write(now_ns, out);
+        if let Some(name) = self.netns {
+            out.extend_from_slice(b" netns=");
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+
+    /// Names the namespace in the line that was written last.
+    fn name(&self, out: &mut Vec<u8>) {
+        match self.netns {
+            None => {}
+            Some(name) if self.json => netns::json(out, name),
+            Some(name) => netns::text(out, name),
+        }
     }
 
     fn head(&mut self, out: &mut Vec<u8>, event: &str, time_ns: u64) {
@@ -339,8 +363,11 @@ pub(crate) fn schema<S: JsonSchema>() -> Schema {
     struct About<T> {
         /// When it happened, RFC 3339 in the local zone.
         time: String,
+        /// The network namespace; absent where one alone was listened to.
+        #[serde(default)]
+        netns: Option<String>,
         #[serde(flatten)]
-        about: T,
+        what: T,
     }
     /// A flow that was made, changed or destroyed, or that a resync found present.
     #[derive(JsonSchema)]

@@ -11,6 +11,7 @@ pub(super) mod flow_line;
 pub(super) mod journal;
 pub(super) mod manual;
 mod markdown;
+pub(super) mod netns;
 pub(super) mod number;
 pub(super) mod openmetrics;
 mod page;

@@ -32,7 +32,6 @@ impl Hand {
             id,
             rule: None,
             policy: self.policy.clone(),
-            netns: self.netns.clone(),
         };
         let agree = AgreeArgs {
             yes: false,
@@ -45,6 +44,7 @@ impl Hand {
             common: &self.common,
             command: action.word(),
             select: &select,
+            netns: &self.netns,
             agree: &agree,
             action,
         };

@@ -6,6 +6,8 @@ mod stream;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -14,6 +16,7 @@ use super::count::pause;
 use crate::cli::args::{Common, NetnsArg};
 use crate::cli::ending::Ending;
 use crate::cli::filter::FilterArgs;
+use crate::cli::namespaces::NamespacesArg;
 use crate::cli::render::number::{bytes, counted, grouped};
 use crate::cli::terminal::say;
 use crate::cli::{CliError, Outcome, complete, live, policy};
@@ -50,6 +53,7 @@ const DEFAULT_BY: &str = "protocol,state";
     conntidy events --summary 1s                       rates a second, until interrupted\n  \
     conntidy events --summary --by src/24 --for 30s    who makes flows\n  \
     conntidy events --table expect                     what helpers expect\n  \
+    conntidy events --netns all -e destroy             of every namespace with a name\n  \
     conntidy events --resync -o jsonl | consumer       after a loss, what the table holds\n\n\
     An event tells only what the kernel sends with it: counters come with destroy alone, a state where it\n\
     changed. An event that does not tell a field of the filter is not shown; how many those are is said at\n\
@@ -74,10 +78,11 @@ pub struct EventsArgs {
     /// The policy whose sets `@name` means [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Where to listen.
-    #[command(flatten)]
-    pub netns: NetnsArg,
-    /// End after this many events
+    /// Listen in this network namespace: a name under /run/netns, or a path; repeatable. `all` is every
+    /// one that has a name now
+    #[arg(long, value_name = "NAME|PATH|all", add = complete::several_namespaces())]
+    pub netns: Vec<String>,
+    /// End after this many events, of all namespaces together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// End after this time
@@ -195,22 +200,82 @@ pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<Outcome, CliErro
         )
         .hint("`conntidy list --idle-for TIME` shows the flows to which nothing happens"));
     }
-    let ending = Ending::catch()?;
-    live::within(&args.netns, |live| {
-        let mut listener = live.listen(groups, args.buffer.unwrap_or(ROOM))?;
+    let left = args.count.map(AtomicU64::new);
+    let listening = Listening {
+        common,
+        args,
+        groups,
+        predicate,
+        named,
+        ending: Ending::catch()?,
+        left,
+    };
+    let places = NamespacesArg {
+        netns: args.netns.clone(),
+    };
+    match places.one() {
+        Some(one) => live::within(&one, |live| listening.listen(&live, None)),
+        None => listening.listen_in(&places.names()?),
+    }
+}
+
+/// What is listened for, wherever.
+struct Listening<'a> {
+    common: &'a Common,
+    args: &'a EventsArgs,
+    groups: Groups,
+    predicate: Predicate,
+    named: Option<(Policy, Vec<Members>)>,
+    ending: Ending,
+    /// Events that may yet be shown, of all namespaces.
+    left: Option<AtomicU64>,
+}
+
+impl Listening<'_> {
+    /// Listens in several namespaces at once. What ends one ends all.
+    fn listen_in(&self, names: &[String]) -> Result<Outcome, CliError> {
+        thread::scope(|scope| {
+            let start = |name| {
+                scope.spawn(move || {
+                    let netns = NetnsArg {
+                        netns: Some(String::clone(name)),
+                    };
+                    let ended = live::within(&netns, |live| self.listen(&live, Some(name)));
+                    self.ending.ask();
+                    ended.map_err(|error| error.in_namespace(name))
+                })
+            };
+            let threads: Vec<_> = names.iter().map(start).collect();
+            let mut outcome = Ok(Outcome::default());
+            for thread in threads {
+                let ended = thread
+                    .join()
+                    .unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+                outcome = outcome.and_then(|outcome| Ok(outcome.and(ended?)));
+            }
+            outcome
+        })
+    }
+
+    /// Listens in the namespace of the thread, which has a name where there are several.
+    fn listen(&self, live: &Live, netns: Option<&str>) -> Result<Outcome, CliError> {
+        let args = self.args;
+        let mut listener = live.listen(self.groups, args.buffer.unwrap_or(ROOM))?;
         let header = live.header()?;
-        if !common.quiet {
-            warn(args, groups, &header, &listener);
+        let place = Place(netns);
+        if !self.common.quiet {
+            warn(args, self.groups, &header, &listener, place);
         }
-        let filter = compile(&header, &predicate, named);
+        let filter = compile(&header, &self.predicate, self.named.clone());
         let rates = args.summary.map(|_| Rates::new(by(args)));
         let json = args.output == Format::Jsonl;
         let mut session = Session {
-            common,
+            common: self.common,
             args,
-            live: &live,
-            ending: &ending,
-            stream: Stream::new(filter, json, rates, args.count),
+            live,
+            ending: &self.ending,
+            stream: Stream::new(filter, json, rates, self.left.as_ref(), netns),
+            place,
             started: Instant::now(),
             resync: None,
             resynced: Instant::now(),
@@ -218,7 +283,18 @@ pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<Outcome, CliErro
         };
         session.listen(&mut listener)?;
         Ok(session.end(&listener))
-    })
+    }
+}
+
+/// Where a note comes from; it has a name where there are several.
+#[derive(Clone, Copy)]
+struct Place<'a>(Option<&'a str>);
+
+impl Place<'_> {
+    fn note(self, text: &str) {
+        let name = self.0.map_or_else(String::new, |name| format!("{name}: "));
+        say!("note: {name}{text}");
+    }
 }
 
 fn by(args: &EventsArgs) -> By {
@@ -245,44 +321,46 @@ fn compile(
 }
 
 /// What keeps events from being told, or from being read in time.
-fn warn(args: &EventsArgs, groups: Groups, header: &Header, listener: &Listener) {
+fn warn(args: &EventsArgs, groups: Groups, header: &Header, listener: &Listener, place: Place<'_>) {
     let asked = args.buffer.unwrap_or(ROOM);
     if listener.room() < asked {
-        say!(
-            "note: room for {} of events alone, not {}: more needs CAP_NET_ADMIN in the initial user namespace, \
+        place.note(&format!(
+            "room for {} of events alone, not {}: more needs CAP_NET_ADMIN in the initial user namespace, \
              or `sysctl -w net.core.rmem_max={asked}`",
             bytes(listener.room() as u64),
             bytes(asked as u64)
-        );
+        ));
     }
     let older = header.count.unwrap_or(0);
     match header.number("nf_conntrack_events") {
-        None => say!("note: this kernel tells no events: there is no nf_conntrack_events"),
-        Some(0) => say!(
-            "note: nf_conntrack_events is 0 here: the kernel tells nothing. `sysctl -w \
+        None => place.note("this kernel tells no events: there is no nf_conntrack_events"),
+        Some(0) => place.note(
+            "nf_conntrack_events is 0 here: the kernel tells nothing. `sysctl -w \
              net.netfilter.nf_conntrack_events=1` makes it tell of entries that are made from then on"
         ),
-        Some(2) if older > 0 && groups.intersects(Groups::UPDATE | Groups::DESTROY) => say!(
-            "note: nf_conntrack_events is 2 here: no update or destroy is told of entries that were made while \
+        Some(2) if older > 0 && groups.intersects(Groups::UPDATE | Groups::DESTROY) => place.note(&format!(
+            "nf_conntrack_events is 2 here: no update or destroy is told of entries that were made while \
              nobody listened, as {} here may be. `sysctl -w net.netfilter.nf_conntrack_events=1` makes the kernel tell \
              of all that are made from then on",
             counted(older, "entry", "entries")
-        ),
+        )),
         Some(_) => {}
     }
 }
 
 /// Why nothing is shown.
-fn silence(heard: u64, time: Duration) {
+fn silence(heard: u64, time: Duration, place: Place<'_>) {
     let time = time.as_secs();
     if heard > 0 {
         let heard = counted(heard, "event", "events");
-        say!("note: {heard} came within {time} s, and none passes the filter");
+        place.note(&format!(
+            "{heard} came within {time} s, and none passes the filter"
+        ));
     } else {
-        say!(
-            "note: the kernel told no event within {time} s. It tells none where nothing is tracked: entries are \
+        place.note(&format!(
+            "the kernel told no event within {time} s. It tells none where nothing is tracked: entries are \
              made once a firewall or NAT rule looks at connections"
-        );
+        ));
     }
 }
 
@@ -292,7 +370,8 @@ struct Session<'a> {
     args: &'a EventsArgs,
     live: &'a Live,
     ending: &'a Ending,
-    stream: Stream,
+    stream: Stream<'a>,
+    place: Place<'a>,
     started: Instant,
     /// When a resync is due.
     resync: Option<Instant>,
@@ -347,7 +426,7 @@ impl Session<'_> {
                     if !silence_told && now - self.started >= SILENCE {
                         silence_told = true;
                         if self.stream.passed.total() == 0 {
-                            silence(self.stream.heard, now - self.started);
+                            silence(self.stream.heard, now - self.started, self.place);
                         }
                     }
                     let next = [
@@ -403,18 +482,20 @@ impl Session<'_> {
             };
             // A summary has said so.
             if self.args.summary.is_none() {
-                say!("note: {passed} in {time:.1} s{lost}");
+                self.place.note(&format!("{passed} in {time:.1} s{lost}"));
             }
             if stream.doubtful > 0 {
-                say!(
-                    "note: {} more do not tell whether they match: the kernel does not send every attribute with \
+                self.place.note(&format!(
+                    "{} more do not tell whether they match: the kernel does not send every attribute with \
                      every event",
                     grouped(stream.doubtful)
-                );
+                ));
             }
             if listener.undecoded() > 0 {
                 let undecoded = counted(listener.undecoded(), "event", "events");
-                say!("note: {undecoded} could not be decoded and are missing here");
+                self.place.note(&format!(
+                    "{undecoded} could not be decoded and are missing here"
+                ));
             }
             if self.owes_resync && !self.args.resync && self.args.summary.is_none() {
                 say!(

@@ -1,6 +1,7 @@
 //! What passes the filter, written or counted as it comes.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::rates::{Counts, Rates, Summary};
@@ -17,15 +18,15 @@ const BUFFER: usize = 64 << 10;
 const ROOM: usize = 4 << 10;
 
 /// A stream of events, and what became of it.
-pub(super) struct Stream {
+pub(super) struct Stream<'a> {
     filter: Compiled,
     json: bool,
-    writer: EventWriter,
+    writer: EventWriter<'a>,
     out: Vec<u8>,
     /// Where events are counted in place of being written.
     rates: Option<Rates>,
-    /// So many at most.
-    most: u64,
+    /// So many more at most, of all streams together.
+    left: Option<&'a AtomicU64>,
     /// Events that came, whether they passed or not.
     pub(super) heard: u64,
     /// Those that passed.
@@ -37,20 +38,21 @@ pub(super) struct Stream {
     pub(super) lost: u64,
 }
 
-impl Stream {
+impl<'a> Stream<'a> {
     pub(super) fn new(
         filter: Compiled,
         json: bool,
         rates: Option<Rates>,
-        most: Option<u64>,
+        left: Option<&'a AtomicU64>,
+        netns: Option<&'a str>,
     ) -> Self {
         Self {
             filter,
             json,
-            writer: EventWriter::new(json),
+            writer: EventWriter::new(json, netns),
             out: Vec::with_capacity(BUFFER + ROOM),
             rates,
-            most: most.unwrap_or(u64::MAX),
+            left,
             heard: 0,
             passed: Counts::default(),
             doubtful: 0,
@@ -79,7 +81,7 @@ impl Stream {
             .filter
             .eval(&record.flow, &record.extra, Grade::Presumed)
         {
-            Truth::True if !self.is_full() => {}
+            Truth::True if self.has_room() => {}
             Truth::True | Truth::False => return,
             Truth::Unknown => {
                 self.doubtful += 1;
@@ -93,9 +95,16 @@ impl Stream {
         }
     }
 
+    /// Takes the room for one more.
+    fn has_room(&self) -> bool {
+        let take = |left: u64| left.checked_sub(1);
+        self.left
+            .is_none_or(|left| left.fetch_update(Relaxed, Relaxed, take).is_ok())
+    }
+
     /// So many passed as were asked for.
     pub(super) fn is_full(&self) -> bool {
-        self.passed.total() >= self.most
+        self.left.is_some_and(|left| left.load(Relaxed) == 0)
     }
 
     /// Takes that events are missing here.
@@ -113,7 +122,7 @@ impl Stream {
     }
 
     /// What the table holds follows.
-    pub(super) fn resync(&mut self) -> Present<'_> {
+    pub(super) fn resync(&mut self) -> Present<'_, 'a> {
         self.writer.resync(&mut self.out, identity::time_ns());
         Present {
             stream: self,
@@ -138,6 +147,8 @@ impl Stream {
             return self.flush();
         }
         self.writer.moment(&mut self.out, now);
+        // What others write must not come between.
+        let _whole = io::stdout().lock();
         self.flush()?;
         // Only this goes by what a terminal can show.
         let mut out = anstream::stdout().lock();
@@ -170,13 +181,13 @@ impl Stream {
 }
 
 /// Takes what a dump finds.
-pub(super) struct Present<'a> {
-    stream: &'a mut Stream,
+pub(super) struct Present<'s, 'a> {
+    stream: &'s mut Stream<'a>,
     entries: u64,
     error: Option<io::Error>,
 }
 
-impl Present<'_> {
+impl Present<'_, '_> {
     /// This was all; unless `whole`, it is done again.
     pub(super) fn end(self, whole: bool) -> Result<(), CliError> {
         if let Some(error) = self.error {
@@ -190,7 +201,7 @@ impl Present<'_> {
     }
 }
 
-impl Visit for Present<'_> {
+impl Visit for Present<'_, '_> {
     fn visit(&mut self, record: &Record<'_>) {
         let stream = &mut *self.stream;
         let filter = &stream.filter;
