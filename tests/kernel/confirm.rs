@@ -15,6 +15,7 @@ use crate::gateway::{Gateway, Ran};
 crate::trials!(
     what_nobody_confirms_is_put_back_and_no_rule_acts,
     a_second_command_confirms_and_then_rules_act,
+    a_saved_plan_is_applied_once_it_is_confirmed,
     signals_put_things_back_at_once,
     on_a_terminal_enter_confirms,
     on_a_terminal_everything_else_is_no_confirmation,
@@ -51,10 +52,14 @@ fn is_as_before() -> Result<(), Failed> {
 
 /// Starts a run that waits, without a terminal.
 fn waiting(gateway: &Gateway, within: &str) -> Result<Child, Failed> {
-    let arguments = ["apply", "-p", "policy.toml", "-o", "json", "--confirm"];
-    let mut command = gateway.command(&[], &arguments);
+    waiting_for(gateway, &["--confirm", within])
+}
+
+/// The same of a run with these arguments.
+fn waiting_for(gateway: &Gateway, arguments: &[&str]) -> Result<Child, Failed> {
+    let mut command = gateway.command(&[], &["apply", "-p", "policy.toml", "-o", "json"]);
     let child = command
-        .arg(within)
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
@@ -105,6 +110,46 @@ fn a_second_command_confirms_and_then_rules_act() -> Result<(), Failed> {
     gateway.run(&["undo"])?.exits(0)?;
     gateway.run(&["undo", "--sysctl"])?.exits(0)?;
     is_as_before()
+}
+
+fn a_saved_plan_is_applied_once_it_is_confirmed() -> Result<(), Failed> {
+    let gateway = gateway()?;
+    let plan = || gateway.run(&["plan", "-p", "policy.toml", "--out", "plan.json"]);
+    let start = |within| waiting_for(&gateway, &["plan.json", "--confirm", within]);
+    plan()?.exits(0)?;
+    let report = ended(start("1s")?)?.exits(4)?.document()?;
+    assert_eq!(report["confirmation"]["answer"], "timed-out");
+    is_as_before()?;
+    // Since nobody confirmed it, a new plan leaves the key, and so does whoever applies that one.
+    let planned = plan()?;
+    assert_eq!(planned.code, Some(0), "{planned:?}");
+    let arguments = [
+        "apply",
+        "-p",
+        "policy.toml",
+        "plan.json",
+        "--confirm",
+        "1s",
+    ];
+    gateway.run(&arguments)?.exits(3)?;
+    assert_eq!(read_tunable(KEY)?, 30);
+    assert!(fixture::keys()?.is_empty());
+    // The saved plan names the flow that was there, and no other.
+    flows::create([&flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53")])?;
+    gateway
+        .run(&["apply", "-p", "policy.toml", "--take", KEY])?
+        .exits(0)?;
+    flows::create([&flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53")])?;
+    write_tunable(KEY, 30)?;
+    plan()?.exits(0)?;
+    let child = start("10m")?;
+    flows::create([&flow(Protocol::UDP, "10.0.0.2:1", "192.0.2.1:53")])?;
+    gateway.run(&["confirm"])?.exits(0)?;
+    let report = ended(child)?.exits(0)?.document()?;
+    assert_eq!(report["rules"][0]["done"], 1);
+    assert_eq!(read_tunable(KEY)?, 11);
+    assert_eq!(fixture::keys()?.len(), 1);
+    Ok(())
 }
 
 fn signals_put_things_back_at_once() -> Result<(), Failed> {

@@ -31,7 +31,8 @@ use crate::state::{RunName, State, StateError};
 #[command(after_help = "Examples:\n  \
     conntidy apply                          the system's policy\n  \
     conntidy apply -p gw.toml --netns red   in another network namespace\n  \
-    conntidy apply plan.json                what `plan --out plan.json` saved, and no other flow\n  \
+    conntidy apply plan.json                what `plan --out plan.json` saved, and no other flow;\n                                          \
+    --confirm 60s goes with it\n  \
     conntidy apply --due                    what a timer calls: tunables, and the rules that are due\n  \
     conntidy apply --boot                   tunables only, as early as possible; resizes the hash\n  \
     conntidy apply --release old-postgres   end what holds a rule, `undo` or the breaker, then apply\n  \
@@ -47,7 +48,7 @@ use crate::state::{RunName, State, StateError};
     last one deleted.")]
 pub struct ApplyArgs {
     /// A plan that `plan --out` saved: only flows that it names and that are still selected are changed
-    #[arg(value_name = "PLAN", conflicts_with_all = ["due", "boot", "resize", "release", "take", "confirm"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["due", "boot", "resize", "release", "take"])]
     pub plan: Option<PathBuf>,
     /// The oldest that PLAN may be
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = age)]
@@ -264,7 +265,8 @@ fn apply(
         members: &members,
         options: Options {
             resize,
-            confirm: asking.is_some(),
+            // A saved plan that leaves such a key leaves it.
+            confirm: asking.is_some() && saved.is_none(),
             ..Options::default()
         },
         when: match (args.boot, args.due) {
