@@ -53,7 +53,7 @@ enum At {
     /// Every so many, from the first to the last without a remainder.
     Each(u64),
     One,
-    /// A list, a range, a step that leaves a remainder, or nothing that cron takes.
+    /// A range, a list or a step that leaves a remainder, or nothing that cron takes.
     Other,
 }
 
@@ -63,11 +63,28 @@ fn at(field: &str, (first, last): (u64, u64)) -> At {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| is_number)
     };
-    match field.strip_prefix("*/").map(number) {
-        _ if field == "*" => At::Any,
-        Some(Some(1)) => At::Any,
-        Some(Some(step)) if step > 0 && (last - first + 1).is_multiple_of(step) => At::Each(step),
-        None if number(field).is_some_and(|value| (first..=last).contains(&value)) => At::One,
+    let values = last - first + 1;
+    let whole = format!("{first}-{last}");
+    let (range, step) = field.split_once('/').unwrap_or((field, "1"));
+    if range == "*" || range == whole {
+        return match number(step) {
+            Some(1) => At::Any,
+            Some(step) if step > 0 && values.is_multiple_of(step) => At::Each(step),
+            _ => At::Other,
+        };
+    }
+    let listed: Option<Vec<u64>> = field.split(',').map(number).collect();
+    let Some(listed) = listed.filter(|all| all.iter().all(|one| (first..=last).contains(one)))
+    else {
+        return At::Other;
+    };
+    let count = listed.len() as u64;
+    let step = values / count;
+    let is_even =
+        values.is_multiple_of(count) && listed.windows(2).all(|two| two[1] == two[0] + step);
+    match count {
+        1 => At::One,
+        _ if is_even => At::Each(step),
         _ => At::Other,
     }
 }
@@ -115,6 +132,10 @@ mod tests {
             ("0 3 * * sun x", Some(604_800), "x"),
             ("0 3 * * 7 x", Some(604_800), "x"),
             ("*/5 */1 * * * x", Some(300), "x"),
+            ("0,30 * * * * x", Some(1800), "x"),
+            ("5,20,35,50 * * * * x", Some(900), "x"),
+            ("0-59/10 * * * * x", Some(600), "x"),
+            ("7 3,15 * * * x", Some(43_200), "x"),
             ("0 */8 * * * x", Some(28_800), "x"),
             ("@hourly x y", Some(3600), "x y"),
             ("@weekly x", Some(604_800), "x"),
@@ -141,7 +162,11 @@ mod tests {
             "0 */5 * * *",
             "*/7 * * * *",
             "*/0 * * * *",
-            "0,30 * * * *",
+            "0,20 * * * *",
+            "0,30,60 * * * *",
+            "30,0 * * * *",
+            "0,30,30 * * * *",
+            "1-59/5 * * * *",
             "0~59 3 * * *",
             "~ 3 * * *",
             "0 3 */2 * *",

@@ -123,14 +123,7 @@ fn a_saved_plan_is_applied_once_it_is_confirmed() -> Result<(), Failed> {
     // Since nobody confirmed it, a new plan leaves the key, and so does whoever applies that one.
     let planned = plan()?;
     assert_eq!(planned.code, Some(0), "{planned:?}");
-    let arguments = [
-        "apply",
-        "-p",
-        "policy.toml",
-        "plan.json",
-        "--confirm",
-        "1s",
-    ];
+    let arguments = ["apply", "-p", "policy.toml", "plan.json", "--confirm", "1s"];
     gateway.run(&arguments)?.exits(3)?;
     assert_eq!(read_tunable(KEY)?, 30);
     assert!(fixture::keys()?.is_empty());
