@@ -18,6 +18,7 @@ crate::trials!(
     what_the_initial_namespace_alone_can_set_is_a_status,
     a_lowered_timeout_shortens_what_is_above_it_in_the_same_run,
     a_timeout_in_force_already_is_applied_to_existing_entries_too,
+    what_is_said_of_existing_entries_stands_below_their_own_key,
     timeout_objects_keep_a_timeout_from_existing_entries_unless_it_is_named,
     a_key_that_cannot_be_written_shortens_nothing,
     a_timeout_applied_to_existing_entries_hides_no_idleness,
@@ -150,6 +151,31 @@ fn a_timeout_in_force_already_is_applied_to_existing_entries_too() -> Result<(),
     assert!(report.sysctl.is_empty());
     is_about(left(&claimed)?, 115)?;
     is_about(left(&other)?, 60)
+}
+
+fn what_is_said_of_existing_entries_stands_below_their_own_key() -> Result<(), Failed> {
+    flows::create([&stream(1, 115)])?;
+    write_tunable(STREAM, 60)?;
+    let gateway = Gateway::new()?;
+    gateway.write_policy(
+        "[timeouts]\ntcp.time-wait = 30\nudp.stream = 60\nicmp = 30\n\
+         apply-to-existing = [\"udp.stream\"]\n",
+    )?;
+    let plan = ["plan", "-p", "policy.toml"];
+    for (arguments, others) in [(&plan[..], true), (&[&plan[..], &["-v"]].concat(), false)] {
+        let text = gateway.run(arguments)?.exits(0)?.out;
+        let (key, said) = text
+            .lines()
+            .zip(text.lines().skip(1))
+            .find(|(_, below)| below.contains("existing entry"))
+            .ok_or_else(|| text.clone())?;
+        // It is in sync: without an arrow.
+        let words: Vec<&str> = key.split_whitespace().collect();
+        assert_eq!(words, [STREAM, "60"], "{text}");
+        assert!(said.contains("1 existing entry above 60 s"), "{text}");
+        assert_eq!(text.contains("1 key in sync"), others, "{text}");
+    }
+    Ok(())
 }
 
 fn timeout_objects_keep_a_timeout_from_existing_entries_unless_it_is_named() -> Result<(), Failed> {

@@ -115,30 +115,32 @@ fn sysctl(out: &mut impl Write, plan: &Plan, verbose: bool) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out, "{BOLD}sysctl{BOLD:#}")?;
-    let width = plan
-        .sysctl
-        .iter()
-        .filter(|step| verbose || step.state != TunableState::InSync)
-        .map(|step| step.name.len())
-        .max()
-        .unwrap_or(0);
+    let mut listed = Vec::new();
     let mut in_sync = 0;
     for step in &plan.sysctl {
-        if step.state == TunableState::InSync {
+        let mut existing = Vec::new();
+        if let Some(rule) = plan.existing.iter().find(|rule| rule.name == step.name) {
+            shortened(&mut existing, rule)?;
+        }
+        // What is said of existing entries needs the line of its key above it, also where that is in
+        // sync: it would read as said of the key before.
+        if verbose || step.state != TunableState::InSync || !existing.is_empty() {
+            listed.push((step, existing));
+        } else {
             in_sync += 1;
         }
-        if step.state != TunableState::InSync || verbose {
-            let (sign, text) = tunable(step);
-            line(out, sign, &format!("{:width$}  {text}", step.name))?;
-            if let Some(drift) = &step.drift {
-                writeln!(out, "      {DIM}{}{DIM:#}", drifted(drift))?;
-            }
-        }
-        if let Some(existing) = plan.existing.iter().find(|rule| rule.name == step.name) {
-            shortened(out, existing)?;
-        }
     }
-    if in_sync > 0 && !verbose {
+    let width = listed.iter().map(|(step, _)| step.name.len()).max();
+    let width = width.unwrap_or(0);
+    for (step, existing) in listed {
+        let (sign, text) = tunable(step);
+        line(out, sign, &format!("{:width$}  {text}", step.name))?;
+        if let Some(drift) = &step.drift {
+            writeln!(out, "      {DIM}{}{DIM:#}", drifted(drift))?;
+        }
+        out.write_all(&existing)?;
+    }
+    if in_sync > 0 {
         line(
             out,
             Sign::NOTHING,
