@@ -441,7 +441,9 @@ impl<'a> Judge<'a> {
                     .to_owned(),
             );
         }
-        let idle = self.rules.iter().any(|rule| rule.idle_for.is_some());
+        // A run at boot does not even ask: none of its rules looks at a flow.
+        let idle = |rule: &JudgedRule<'_>| rule.idle_for.is_some() && !rule.rests();
+        let idle = self.rules.iter().any(idle);
         if self.header.conntrack && idle && self.header.ct_timeout_protocols.is_none() {
             doubts.push(
                 "whether `ct timeout` objects exist could not be read: idle times are unknown, \

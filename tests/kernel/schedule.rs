@@ -283,6 +283,10 @@ fn booting_sets_tunables_and_touches_no_flow() -> Result<(), Failed> {
     assert_eq!(read_tunable("nf_conntrack_icmp_timeout")?, 11);
     is_about(left(&stream)?, 110)?;
     assert_eq!(fixture::keys()?.len(), 2);
+    // Nothing is looked at, so nothing about a flow is in doubt.
+    let idle = "--set=rules.idle={match={idle-for=\"20s\"},action=\"report\"}";
+    let booted = run(&gateway, &["apply", "--boot", idle], 0)?;
+    assert_eq!(booted["plan"]["doubts"], json!([]));
     // Rules did not run by that.
     let due = run(&gateway, &["apply", "--due"], 0)?;
     assert_eq!(due["rules"][0]["done"], 1);
