@@ -168,7 +168,8 @@ impl FromStr for FlowKey {
     }
 }
 
-/// Reads the original direction of a line that `conntrack -L` prints.
+/// Reads the original direction of a line that `conntrack -L` or `conntidy list` prints. The entry's
+/// own id at its end, which both call `id` as ICMP's, is passed over.
 fn from_conntrack(line: &str) -> Result<FlowKey, FlowKeyError> {
     let protocol = line
         .split_whitespace()
@@ -197,9 +198,11 @@ fn from_conntrack(line: &str) -> Result<FlowKey, FlowKeyError> {
         end("src", "sport")?,
         end("dst", "dport")?,
     ];
-    for name in ["type", "code", "id"] {
-        if let Some(number) = value(name) {
-            words.extend([name.to_owned(), number.to_owned()]);
+    if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
+        for name in ["type", "code", "id"] {
+            if let Some(number) = value(name) {
+                words.extend([name.to_owned(), number.to_owned()]);
+            }
         }
     }
     if let (Some(src), Some(dst)) = (value("srckey"), value("dstkey")) {
@@ -294,6 +297,16 @@ mod tests {
                 "gre      47 29 src=10.0.0.5 dst=10.0.9.5 srckey=0x1 dstkey=0x2 src=10.0.9.5 \
                  dst=10.0.0.5 srckey=0x2 dstkey=0x1 mark=0 use=1",
                 "gre 10.0.0.5 10.0.9.5 keys 1 2",
+            ),
+            (
+                "ipv4 tcp      6   3599 ESTABLISHED src=10.0.0.5 dst=10.0.9.5 sport=40112 dport=5432 \
+                 src=10.0.9.5 dst=10.0.0.5 sport=5432 dport=40112 [ASSURED] mark=0 id=3497965851",
+                "tcp 10.0.0.5:40112 10.0.9.5:5432",
+            ),
+            (
+                "ipv4 icmp     1   29 src=10.0.0.5 dst=10.0.9.5 type=8 code=0 id=77 src=10.0.9.5 \
+                 dst=10.0.0.5 type=0 code=0 id=77 mark=0 id=3497965851",
+                "icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77",
             ),
         ] {
             assert_eq!(line.parse::<FlowKey>().unwrap().to_string(), key);
