@@ -29,7 +29,8 @@ use super::terminal::Color;
     subcommand_required = true,
     propagate_version = true,
     after_help = "Exit codes: 0 done, 1 runtime error, 2 differences (--detailed-exitcode), 3 refused by a rail,\n\
-                  4 incomplete, 5 read back different or contested, 64 usage, 75 busy, 77 no permission, 78 policy invalid."
+                  4 incomplete, 5 read back different or contested, 64 usage, 75 busy, 77 no permission,\n\
+                  78 policy invalid."
 )]
 pub struct Cli {
     /// What every command takes.
@@ -169,4 +170,43 @@ pub(super) fn with_policy_tip(mut error: clap::Error, arguments: &[OsString]) ->
     let tip = StyledStr::from(format!("to name a policy, use '--policy {file}'"));
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rehearsal_takes_its_policy_as_check_and_as_plan_do() {
+        for (arguments, whether) in [
+            (&["gw.toml"][..], true),
+            (&["-p", "gw.toml"], true),
+            (&["--policy", "gw.toml"], true),
+            (&["-p", "gw.toml", "other.toml"], false),
+            (&[], false),
+        ] {
+            let arguments = ["conntidy", "rehearse"].iter().chain(arguments);
+            assert_eq!(Cli::try_parse_from(arguments).is_ok(), whether);
+        }
+    }
+
+    /// Without a terminal clap folds at a hundred columns: an example in its middle, so that it is
+    /// none, and the lines of a paragraph that is folded already into long and short ones.
+    #[test]
+    fn what_stands_below_the_help_is_not_folded_anew() {
+        fn look(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string);
+            for paragraph in text.iter().flat_map(|text| text.split("\n\n")) {
+                for line in paragraph.lines() {
+                    let fits = line.chars().count() <= 100;
+                    let alone = line == paragraph && !line.starts_with(' ');
+                    assert!(fits || alone, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands().for_each(look);
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        look(&cli);
+    }
 }

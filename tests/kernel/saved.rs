@@ -212,5 +212,9 @@ fn a_file_that_is_no_saved_plan_is_named_with_the_place_of_the_mistake() -> Resu
     let ran = apply(&gateway, &[])?.exits(1)?;
     assert!(ran.err.contains("plan.json is no saved plan"), "{ran:#?}");
     assert!(ran.err.contains(" line "), "{ran:#?}");
+    // Somebody gives the policy as `check` takes it.
+    let ran = gateway.run(&["apply", "policy.toml", "-p", "policy.toml"])?;
+    let ran = ran.exits(1)?;
+    assert!(ran.err.contains("`--policy policy.toml`"), "{ran:#?}");
     Ok(())
 }

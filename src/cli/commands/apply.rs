@@ -168,7 +168,15 @@ fn read_saved(path: &Path) -> Result<Saved, CliError> {
         CliError::failed(format!("{} cannot be read", path.display())).because(error)
     })?;
     let mut saved: Saved = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-        CliError::failed(format!("{} is no saved plan", path.display()))
+        let failed = CliError::failed(format!("{} is no saved plan", path.display()));
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let path = path.display();
+            return failed.hint(format!("a policy is applied by `--policy {path}`"));
+        }
+        failed
             .because(error)
             .hint("`conntidy plan --out FILE` writes one; `-o json` shows a plan without its flows")
     })?;

@@ -26,7 +26,8 @@ use crate::snapshot::record::write_flow;
 #[command(after_help = "Examples:\n  \
     conntidy create tcp 10.0.0.5:40112 10.0.9.5:5432 --timeout 1h --state ESTABLISHED --status assured\n  \
     conntidy create udp 10.0.0.5:40112 192.0.2.1:53 --timeout 30s --snat 203.0.113.7:61000\n  \
-    conntidy create tcp 198.51.100.7:50000 203.0.113.7:80 --timeout 2m --state SYN_SENT --dnat 10.0.0.8:8080\n  \
+    conntidy create tcp 198.51.100.7:50000 203.0.113.7:80 --timeout 2m --state SYN_SENT \\\n    \
+    --dnat 10.0.0.8:8080\n  \
     conntidy create icmp 10.0.0.5 10.0.9.5 type 8 code 0 id 77 --timeout 30s\n  \
     conntidy create udp 10.0.0.5:1 10.0.9.5:2 zone 7 --timeout 1m --mark 0x10 --label 3\n\n\
     An entry that is there already stays as it is: exit 1. The kernel gives id, counters and start\n\

@@ -23,7 +23,7 @@ use crate::policy::Action;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     conntidy flush --all                             every flow, one by one: this session and what the\n                                                   \
-    policy protects stay, and `undo` puts the others back\n  \
+    policy protects stay; `undo` puts the others back\n  \
     conntidy flush --all --kernel --yes              the kernel's own flush: faster, and not undone\n  \
     conntidy flush --kernel -p tcp --dport 80 --yes\n  \
     conntidy flush --kernel --mark 0x10/0xff --dry-run\n\n\

@@ -28,8 +28,8 @@ use crate::state::{State, StateError};
     conntidy plan                                    the system's policy on the running kernel\n  \
     conntidy plan -p gw.toml --from gw1.jsonl.zst    on a snapshot: no root, no kernel\n  \
     conntidy plan -p new.toml --compare old.toml --from gw1.jsonl.zst\n  \
-    conntidy plan --due                              what the timer's next run would do: only what is due\n  \
-    conntidy plan --out plan.json                    and then `conntidy apply plan.json`, within 10 minutes\n  \
+    conntidy plan --due                              the timer's next run: only what is due\n  \
+    conntidy plan --out plan.json                    for `conntidy apply plan.json`, within 10 minutes\n  \
     conntidy plan -o json | jq .summary\n  \
     conntidy plan -p gw.toml --from gw1.jsonl.zst -o markdown >> \"$GITHUB_STEP_SUMMARY\"\n  \
     conntidy plan -p gw.toml --from gw1.jsonl.zst -o github --fail-on refused,warning\n  \

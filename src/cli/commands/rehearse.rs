@@ -45,8 +45,17 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/gateway.jsonl.zst");
 )]
 pub struct RehearseArgs {
     /// The policy
-    #[arg(value_name = "POLICY")]
-    pub policy: PathBuf,
+    #[arg(value_name = "POLICY", required_unless_present = "named")]
+    pub policy: Option<PathBuf>,
+    /// The policy, named as the other commands name theirs
+    #[arg(
+        id = "named",
+        short = 'p',
+        long = "policy",
+        value_name = "FILE",
+        conflicts_with = "policy"
+    )]
+    pub named: Option<PathBuf>,
     /// Override one key, as `--set timeouts.tcp.established=1d`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -79,7 +88,7 @@ pub(in crate::cli) struct Rehearsal {
 /// Rehearses and prints.
 pub(super) fn run(common: &Common, args: &RehearseArgs) -> Result<Outcome, CliError> {
     let source = PolicySource {
-        policy: Some(args.policy.clone()),
+        policy: args.policy.clone().or_else(|| args.named.clone()),
         set: args.set.clone(),
     };
     let (policy, members) = policy::load(common, &source)?;

@@ -32,9 +32,10 @@ use crate::policy_test::{Document, Listed, Test, differences};
 A test is a table and what the rules are to do with it:\n\n  \
     policy = \"gw.toml\"\n\n  \
     [tests.closed-connections-go]\n  \
-    flows = '''\n  \
-    tcp 6 5 TIME_WAIT src=10.0.0.5 dst=192.0.2.1 sport=40112 dport=443 src=192.0.2.1 dst=10.0.0.5 sport=443 dport=40112\n  \
-    '''\n  \
+    flows = \"\"\"\n  \
+    tcp 6 5 TIME_WAIT src=10.0.16.5 dst=192.0.2.1 sport=40112 dport=443 \\\n      \
+    src=192.0.2.1 dst=10.0.16.5 sport=443 dport=40112\n  \
+    \"\"\"\n  \
     expect.closed = { selected = 1 }\n\n\
 Exit codes: 0 all pass, 1 a test fails, 78 a file of tests or a policy is invalid.")]
 pub struct TestArgs {

@@ -17,14 +17,14 @@ use crate::plan::Options;
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Keys: Enter opens a group, then a flow, Esc goes back; / edits the filter, b the grouping; s sorts,\n\
-    d deletes and x expires what is selected, as `conntidy delete` and `expire` do: shown first, asked, undoable;\n\
-    p pauses, ? tells all keys, q quits.\n\n\
+    p pauses, ? tells all keys, q quits; d deletes and x expires what is selected, as `conntidy delete`\n\
+    and `conntidy expire` do: shown first, asked, undoable.\n\n\
     Examples:\n  \
     conntidy top                                      who has the most flows\n  \
     conntidy top --by dst,dport -p tcp --state SYN_SENT\n  \
     conntidy top --by src/24 --status unreplied --interval 10s\n  \
     conntidy top --netns blue --by protocol,state\n\n\
-    Where stdout is no terminal, `conntidy count --by src --watch 2s` writes the same counts line by line."
+    Where stdout is no terminal, `conntidy count --by src --watch 2s` writes the same counts."
 )]
 pub struct TopArgs {
     /// Which flows.

@@ -55,9 +55,9 @@ const DEFAULT_BY: &str = "protocol,state";
     conntidy events --table expect                     what helpers expect\n  \
     conntidy events --netns all -e destroy             of every namespace with a name\n  \
     conntidy events --resync -o jsonl | consumer       after a loss, what the table holds\n\n\
-    An event tells only what the kernel sends with it: counters come with destroy alone, a state where it\n\
-    changed. An event that does not tell a field of the filter is not shown; how many those are is said at\n\
-    the end. Ctrl-C ends it. Exit code 4: events were lost and no resync followed.")]
+    An event tells only what the kernel sends with it: counters come with destroy alone, a state\n\
+    where it changed. An event that does not tell a field of the filter is not shown; how many those\n\
+    are is said at the end. Ctrl-C ends it. Exit code 4: events were lost and no resync followed.")]
 pub struct EventsArgs {
     /// Only these events [default: all]
     #[arg(

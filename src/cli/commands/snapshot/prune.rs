@@ -24,7 +24,7 @@ use crate::store::Pruned;
     after_help = "What stays is said by `[snapshot] keep` of the policy. `snapshot take` prunes by itself.\n\n\
     Examples:\n  \
     conntidy snapshot prune --dry-run\n  \
-    conntidy snapshot prune --set 'snapshot.keep = { last = 10, daily = 7 }' --directory /srv/snapshots"
+    conntidy snapshot prune --set 'snapshot.keep = { last = 10, daily = 7 }' --directory snaps"
 )]
 pub struct PruneArgs {
     /// Say why each one stays or goes, and remove none

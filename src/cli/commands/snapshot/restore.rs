@@ -23,8 +23,8 @@ use crate::rehearse::{self, Filled};
 /// Arguments of `conntidy snapshot restore`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "For a replacement gateway before it takes over, or a namespace to look at. Remaining times are those of\n\
-    the snapshot; ids, counters and start times are new. Tunables are not restored.\n\n\
+    after_help = "For a replacement gateway before it takes over, or a namespace to look at. Remaining times are\n\
+    those of the snapshot; ids, counters and start times are new. Tunables are not restored.\n\n\
     Examples:\n  \
     conntidy snapshot restore gw1.jsonl.zst --dry-run\n  \
     conntidy snapshot restore gw1.jsonl.zst --netns replay --yes"
