@@ -31,7 +31,7 @@ const DEFAULT_BY: [&str; 4] = ["src/32/64", "dst", "protocol,dport", "protocol,s
 #[derive(Args, Clone, Debug)]
 #[command(after_help = format!("Examples:\n  \
     conntidy diff --at 03:12                          who filled the table then?\n  \
-    conntidy diff --last 2 --by src/24,dport          the two newest of the store\n  \
+    conntidy diff --last 2 --by src/24/48,dport       the two newest of the store\n  \
     conntidy diff before.jsonl.zst live               what has changed since\n  \
     conntidy diff A B --flows | grep '^+' | head      the flows themselves\n  \
     conntidy diff A B -o html > incident.html         one page to pass on\n\n\

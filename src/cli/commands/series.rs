@@ -27,7 +27,7 @@ const DEFAULT_LAST: u32 = 24;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = format!("Examples:\n  \
     conntidy series                                  the last {DEFAULT_LAST} snapshots of the store\n  \
-    conntidy series --since 'yesterday 22:00' --by src/24\n  \
+    conntidy series --since 'yesterday 22:00' --by src/24/48\n  \
     conntidy series gw1-*.jsonl.zst --by state -o csv > states.csv\n  \
     conntidy series --last 288 -o html > day.html    one page to pass on\n\n\
 Fields of --by: {}.", group::names().collect::<Vec<_>>().join(", ")))]
