@@ -217,6 +217,8 @@ pub fn header_of_copy(mut live: Header, original: &Header, elapsed_ns: u64) -> H
     live.cores = original.cores;
     live.memory = original.memory;
     live.addresses.clone_from(&original.addresses);
+    // Those that are not real are no more so for being in a kernel.
+    live.redaction.clone_from(&original.redaction);
     live.sets.clone_from(&original.sets);
     live.ct_timeout_protocols
         .clone_from(&original.ct_timeout_protocols);

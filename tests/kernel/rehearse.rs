@@ -12,6 +12,7 @@ use serde_json::Value;
 crate::trials!(
     every_example_is_checked_planned_and_rehearsed,
     every_entry_of_the_original_is_told_of,
+    a_rehearsal_takes_nothing_by_addresses_that_are_not_real,
     a_rehearsal_touches_nothing_of_the_namespace_it_was_called_from,
 );
 
@@ -74,6 +75,37 @@ fn every_entry_of_the_original_is_told_of() -> Result<(), Failed> {
             "{filled:#?}"
         );
     }
+    Ok(())
+}
+
+fn a_rehearsal_takes_nothing_by_addresses_that_are_not_real() -> Result<(), Failed> {
+    let original = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/cases/snapshot/version-1-pseudonym.jsonl.gz"
+    );
+    let directory = tempfile::tempdir()?;
+    let policy = directory.path().join("policy.toml");
+    // Of a pseudonym, neither is known: whether it is in the network, and whether it is not.
+    std::fs::write(
+        &policy,
+        "version = 1\n\
+         [rules.out]\nmatch = { protocol = \"tcp\", not = { src = \"10.0.0.0/8\" } }\n\
+         action = \"delete\"\nallow-assured = true\nbudget = { percent = 100 }\n\
+         [rules.rest]\nmatch = { protocol = \"icmp\" }\naction = \"delete\"\norder = 60\n\
+         [protect.lan]\nmatch = { protocol = \"icmp\", address = \"10.0.0.0/8\" }\n",
+    )?;
+    let policy = policy.display().to_string();
+    let (code, rehearsal, errors) =
+        conntidy(&["rehearse", &policy, "--from", original, "-o", "json"])?;
+    assert_eq!(code, 0, "{errors}");
+    assert!(
+        errors.contains("whatever tests addresses is unknown"),
+        "{errors}"
+    );
+    let rehearsal: Value = serde_json::from_slice(&rehearsal)?;
+    let summary = &rehearsal["plan"]["summary"];
+    assert_eq!(summary["delete"], 0, "{rehearsal}");
+    assert_eq!(summary["protected"], 1, "{rehearsal}");
     Ok(())
 }
 
