@@ -178,10 +178,13 @@ impl Validation<'_> {
         );
     }
 
-    /// Whether something at or below this key was left out because of a mistake.
+    /// Whether something at or below this key was left out because of a mistake: as it was read, or
+    /// because its value is none that it can have.
     fn lacks(&self, path: &KeyPath) -> bool {
-        self.dropped
-            .iter()
+        let out_of_range = |found: &&Diagnostic| found.code == Code::OutOfRange;
+        let refused = self.found.iter().filter(out_of_range);
+        (self.dropped.iter())
+            .chain(refused.map(|found| &found.key))
             .any(|gone| gone.is_within(path) || path.is_within(gone))
     }
 
