@@ -190,6 +190,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_age_of_a_saved_plan_goes_with_a_saved_plan() {
+        let parses =
+            |more: &[&str]| Cli::try_parse_from(["conntidy", "apply"].iter().chain(more)).is_ok();
+        assert!(parses(&["plan.json", "--max-age", "1h"]));
+        assert!(parses(&["plan.json"]));
+        assert!(!parses(&["--max-age", "1h"]));
+        assert!(parses(&[]));
+    }
+
     /// Without a terminal clap folds at a hundred columns: an example in its middle, so that it is
     /// none, and the lines of a paragraph that is folded already into long and short ones.
     #[test]

@@ -60,16 +60,19 @@ fn directory(state: &State, place: &Path) -> Finding {
             format!("{wanted}; the first run makes it"),
             &[],
         ),
-        Err(error) => Finding::new(
-            name,
-            Verdict::Missing,
-            format!(
-                "{} may not be written ({}), so {wanted} cannot be kept, and without it nothing is changed",
-                place.display(),
-                io::Error::from(error)
-            ),
-            &[ELSEWHERE],
-        ),
+        Err(error) => {
+            let error = io::Error::from(error);
+            let kept = if place == state.directory() {
+                String::new()
+            } else {
+                format!(", so {wanted} cannot be kept")
+            };
+            let place = place.display();
+            let problem = format!(
+                "{place} may not be written ({error}){kept}, and without it nothing is changed"
+            );
+            Finding::new(name, Verdict::Missing, problem, &[ELSEWHERE])
+        }
     }
 }
 

@@ -245,6 +245,19 @@ fn a_text_without_one_entry_makes_no_snapshot() {
 }
 
 #[test]
+fn what_an_import_does_not_know_is_said_to_be_unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = "udp 17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 \
+                sport=2 dport=1 mark=0 use=1\n";
+    fs::write(directory.path().join("text"), line).unwrap();
+    let import = ["snapshot", "import", "text", "--out", "made"];
+    within(directory.path(), &import).success();
+    let said = stdout(&within(directory.path(), &["snapshot", "show", "made"]).success());
+    assert!(said.starts_with("snapshot   host unknown"), "{said}");
+    assert!(said.contains("kernel unknown   conntidy"), "{said}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let output = Command::new("sh")
         .args(["-c", "\"$0\" snapshot show \"$1\" --flows | head -n 1"])

@@ -51,7 +51,7 @@ pub struct ApplyArgs {
     #[arg(value_name = "PLAN", conflicts_with_all = ["due", "boot", "resize", "release", "take"])]
     pub plan: Option<PathBuf>,
     /// The oldest that PLAN may be
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = age)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = age, requires = "plan")]
     pub max_age: Seconds,
     /// Where the policy comes from.
     #[command(flatten)]

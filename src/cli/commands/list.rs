@@ -51,10 +51,10 @@ pub struct ListArgs {
     /// listing is held in memory, some 200 bytes a flow
     #[arg(long, value_name = "FIELD", value_parser = column, add = complete::columns())]
     pub sort: Option<Column>,
-    /// Only the first N of them; memory goes by N then
+    /// With `--sort`, only the first N; memory goes by N then
     #[arg(long, value_name = "N", requires = "sort")]
     pub top: Option<NonZeroUsize>,
-    /// The smallest value first
+    /// With `--sort`, the smallest value first
     #[arg(long, requires = "sort")]
     pub reverse: bool,
 }

@@ -30,7 +30,7 @@ use serde::Serialize;
 use super::CliError;
 
 /// A host as people read it: an imported table may not say whose it was.
-fn host(name: &str) -> &str {
+fn known(name: &str) -> &str {
     if name.is_empty() { "unknown" } else { name }
 }
 

@@ -75,7 +75,7 @@ fn headline(out: &mut impl Write, plan: &Plan, verb: &str) -> io::Result<()> {
     writeln!(
         out,
         "{BOLD}conntidy {verb}{BOLD:#}   host {}   netns {}   table {table}   policy {policy}{mode}",
-        super::host(&plan.host),
+        super::known(&plan.host),
         plan.netns
     )?;
     let legend = [

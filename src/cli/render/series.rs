@@ -121,7 +121,7 @@ fn head(series: &Series) -> (String, String) {
     let mut hosts: Vec<_> = series
         .points
         .iter()
-        .map(|point| super::host(&point.host))
+        .map(|point| super::known(&point.host))
         .collect();
     hosts.dedup();
     let time = match series.points.as_slice() {

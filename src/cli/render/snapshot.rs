@@ -46,9 +46,9 @@ fn head(out: &mut impl Write, header: &Header) -> io::Result<()> {
     writeln!(
         out,
         "{BOLD}snapshot{BOLD:#}   host {}   netns {}   {time}   kernel {}   conntidy {}",
-        super::host(&header.host),
+        super::known(&header.host),
         header.netns.name,
-        header.kernel,
+        super::known(&header.kernel),
         header.conntidy
     )?;
     let count = header.count.map_or_else(|| "?".to_owned(), grouped);

@@ -75,7 +75,7 @@ fn both<'a>(diff: &'a Diff, part: fn(&'a Side) -> &'a str) -> String {
 
 /// Whose tables they are.
 fn host(diff: &Diff) -> String {
-    both(diff, |side| super::host(&side.host))
+    both(diff, |side| super::known(&side.host))
 }
 
 /// The size of the table, before and after, with its limit.
