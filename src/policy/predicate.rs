@@ -1,7 +1,141 @@
-//! What predicates say of themselves.
+//! Which flows: tests of what an entry tells.
 
-use super::{AddressField, AddressTerm, PortField, Predicate, Test};
+use ipnet::IpNet;
+
+use super::Seconds;
 use crate::flow::field::{self, Field};
+use crate::flow::{Family, Protocol, status::StatusWord};
+
+/// All of `tests` hold and none of `not` does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predicate {
+    /// Each must be true.
+    pub tests: Vec<Test>,
+    /// Each must be false.
+    pub not: Vec<Test>,
+}
+
+/// One field of a predicate. A list holds alternatives and is never empty.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// `family`.
+    Family(Vec<Family>),
+    /// `protocol`.
+    Protocol(Vec<Protocol>),
+    /// `state`: every protocol's state with one of the names that were written.
+    State(Vec<(Protocol, u8)>),
+    /// `status`.
+    Status(Vec<StatusWord>),
+    /// `src`, `dst`, `reply-src`, `reply-dst`, `address`, `nat-src`, `nat-dst`.
+    Address(AddressField, Vec<AddressTerm>),
+    /// `sport`, `dport`, `reply-sport`, `reply-dport`, `port`; inclusive ranges.
+    Port(PortField, Vec<(u16, u16)>),
+    /// `icmp-type`, inclusive ranges.
+    IcmpType(Vec<(u8, u8)>),
+    /// `icmp-code`, inclusive ranges.
+    IcmpCode(Vec<(u8, u8)>),
+    /// `gre-key`, inclusive ranges.
+    GreKey(Vec<(u16, u16)>),
+    /// `nat`.
+    Nat(Vec<NatWord>),
+    /// `path`.
+    Path(Vec<PathWord>),
+    /// `mark`: value and mask.
+    Mark(Vec<(u32, u32)>),
+    /// `zone`: both directions.
+    Zone(Vec<u16>),
+    /// `orig-zone`.
+    OrigZone(Vec<u16>),
+    /// `reply-zone`.
+    ReplyZone(Vec<u16>),
+    /// `label`: bit numbers.
+    Label(Vec<u8>),
+    /// `helper`.
+    Helper(Vec<String>),
+    /// `idle-for`; never under a rule's `not`.
+    IdleFor(Seconds),
+    /// `age-above`.
+    AgeAbove(Seconds),
+    /// `remaining-above`.
+    RemainingAbove(Seconds),
+    /// `remaining-below`.
+    RemainingBelow(Seconds),
+    /// `bytes-above`.
+    BytesAbove(u64),
+    /// `bytes-below`.
+    BytesBelow(u64),
+    /// `packets-above`.
+    PacketsAbove(u64),
+    /// `packets-below`.
+    PacketsBelow(u64),
+}
+
+/// Which address a test looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressField {
+    /// Source of the original direction.
+    Src,
+    /// Destination of the original direction.
+    Dst,
+    /// Source of the reply direction.
+    ReplySrc,
+    /// Destination of the reply direction.
+    ReplyDst,
+    /// Any of the four.
+    Any,
+    /// What the source is translated to: the reply destination of a source-NATed flow.
+    NatSrc,
+    /// What the destination is translated to: the reply source of a destination-NATed flow.
+    NatDst,
+}
+
+/// An address, prefix or set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressTerm {
+    /// A prefix; a single address is one of full length.
+    Prefix(IpNet),
+    /// Index into [`Policy::sets`](super::Policy::sets).
+    Set(usize),
+}
+
+/// Which port a test looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortField {
+    /// Source of the original direction.
+    Src,
+    /// Destination of the original direction.
+    Dst,
+    /// Source of the reply direction.
+    ReplySrc,
+    /// Destination of the reply direction.
+    ReplyDst,
+    /// Source or destination of the original direction.
+    Either,
+}
+
+/// A word of `nat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatWord {
+    /// Source-NATed.
+    Src,
+    /// Destination-NATed.
+    Dst,
+    /// Either.
+    Any,
+    /// Neither.
+    None,
+}
+
+/// A word of `path`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathWord {
+    /// Neither end is this host.
+    Forward,
+    /// The reply comes from an address of this host.
+    Input,
+    /// The first packet came from an address of this host.
+    Output,
+}
 
 impl Test {
     /// The field that it tests.
