@@ -4,7 +4,7 @@ use crate::history::MOST_FLOWS;
 use crate::policy::{Action, Budget, DEFAULT_GRACE, Percent};
 
 use super::judge::Judge;
-use super::scan::{RuleTally, Tally};
+use super::tally::{RuleTally, Tally};
 use super::{Refusal, RulePlan};
 
 /// A share of a small table would refuse everything: this many entries are always within it.

@@ -12,7 +12,10 @@ mod rail;
 mod sample;
 mod saved;
 mod scan;
+mod selected;
+mod sink;
 mod taken;
+mod tally;
 mod tunable;
 
 use std::net::IpAddr;
@@ -27,8 +30,11 @@ pub use judge::{Facts, Judge, Verdict};
 pub use policy_drift::{Does, PolicyDrift};
 pub use rail::{Fate, Left};
 pub use saved::{Planned, SAVED_SCHEMA, Saved, Stale};
-pub use scan::{Act, Scan, Selected, Sink, Step, Tally};
+pub use scan::{Act, Scan};
+pub use selected::Selected;
+pub use sink::{Sink, Step};
 pub use taken::Taken;
+pub use tally::Tally;
 pub use tunable::{Kept, Resize, TunableState, TunableStep, may_write, tunables};
 
 use crate::history::Persisted;
@@ -400,7 +406,7 @@ pub fn save(
     options: &Options,
     tell: &Tell<'_>,
 ) -> Result<Saved, PlanError> {
-    let (tally, dumped, selected) = scan_all(observe, judge, tell, scan::Keep::default)?;
+    let (tally, dumped, selected) = scan_all(observe, judge, tell, sink::Keep::default)?;
     let plan = build(judge, options, &tally, dumped);
     Ok(Saved::new(judge, plan, &selected))
 }
@@ -414,7 +420,7 @@ pub fn count_all(
     judge: &Judge<'_>,
     tell: &Tell<'_>,
 ) -> Result<(Tally, Dumped), PlanError> {
-    let (tally, dumped, _) = scan_all(observe, judge, tell, || scan::Count)?;
+    let (tally, dumped, _) = scan_all(observe, judge, tell, || sink::Count)?;
     Ok((tally, dumped))
 }
 
