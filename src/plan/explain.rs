@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use super::judge::{Judge, JudgedRule, Match};
+use super::judge::Judge;
+use super::judged_rule::{JudgedRule, Match};
 use super::rail::{Fate, Left};
 use crate::group::GroupKey;
 use crate::idle::Grade;

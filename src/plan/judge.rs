@@ -2,30 +2,26 @@
 //!
 //! Everything here is fixed before the dump starts and shared by its threads.
 
-use std::sync::Arc;
-
-use crate::flow::{Flow, Protocol, Status};
-use crate::history::{Followed, Identity, Sighting};
+use crate::flow::{Flow, Status};
 use crate::idle::Grade;
 use crate::impact::{self, Impact, Surroundings};
 use crate::matcher::{Compiled, Context, Truth};
 use crate::observe::{Header, Record};
 use crate::policy::lint::lint;
-use crate::policy::{
-    Action, AddressTerm, DEFAULT_GRACE, Members, Percent, Policy, Predicate, Rule, RunMode,
-    Seconds, Set, Test,
-};
+use crate::policy::{Action, DEFAULT_GRACE, Members, Percent, Policy, Seconds};
 use crate::schedule::Waiting;
 use crate::tunable::{self, Governing};
 
-use super::rail::{Fate, Left, belongs_to, delete_fate, expire_fate, update_fate};
-use super::{Act, Options, Refusal, TunableState, tunables};
+use super::existing::{Existing, existing};
+use super::judged_rule::{JudgedRule, Match, judged};
+use super::rail::{Fate, Left, belongs_to, expire_fate};
+use super::{Act, Options, Refusal};
 
 /// What is true of a flow whichever rule claims it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    kept: Option<Left>,
-    host: bool,
+    pub(super) kept: Option<Left>,
+    pub(super) host: bool,
 }
 
 /// Who claims a flow and what happens to it.
@@ -35,78 +31,6 @@ pub struct Verdict {
     pub rule: u16,
     /// What happens to the flow.
     pub fate: Fate,
-}
-
-/// One rule, ready to be asked.
-pub(super) struct JudgedRule<'a> {
-    pub(super) rule: &'a Rule,
-    pub(super) compiled: Compiled,
-    /// Which of them are meant, where not all are.
-    narrowed: Option<Compiled>,
-    /// What it does in this run; `report` where it, or the whole run, only reports.
-    pub(super) action: Action,
-    /// What it does at other times; how well idleness has to be proven goes by this.
-    pub(super) asks: Action,
-    /// Why it does not act in this run, and when that changes.
-    pub(super) waiting: Option<Waiting>,
-    /// It takes only what it has matched for long enough.
-    pub(super) following: Option<Following>,
-    /// Refused whatever it matches.
-    pub(super) refused: Option<Refusal>,
-    /// A set is missing: nothing can be said of any flow.
-    pub(super) blind: bool,
-    idle_for: Option<Seconds>,
-}
-
-/// What a rule with `persisted` knows of earlier runs.
-pub(super) struct Following {
-    window_ns: u64,
-    now_ns: u64,
-    before: Option<Arc<Followed>>,
-}
-
-/// What earlier runs say of a flow that a rule with `persisted` matches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Followup {
-    /// What the next run shall know of it; nothing where it cannot be told from another flow.
-    pub(super) sighting: Option<Sighting>,
-    /// It has matched for long enough.
-    pub(super) persisted: bool,
-}
-
-impl Following {
-    pub(super) fn up(&self, flow: &Flow) -> Followup {
-        let Some(identity) = Identity::of(flow) else {
-            return Followup {
-                sighting: None,
-                persisted: false,
-            };
-        };
-        let since = self.before.as_ref().and_then(|b| b.since(&identity));
-        let since = since.filter(|&since_ns| since_ns < self.now_ns);
-        Followup {
-            persisted: since.is_some_and(|since_ns| self.now_ns - since_ns >= self.window_ns),
-            sighting: Some(Sighting {
-                identity,
-                since_ns: since.unwrap_or(self.now_ns),
-            }),
-        }
-    }
-
-    /// Nanoseconds for which a flow has matched, and for which it has to.
-    pub(super) fn so_far(&self, flow: &Flow) -> (u64, u64) {
-        let since_ns = self.up(flow).sighting.map_or(self.now_ns, |s| s.since_ns);
-        (self.now_ns - since_ns, self.window_ns)
-    }
-}
-
-/// A timeout that is also applied to entries that exist.
-pub(super) struct Existing<'a> {
-    pub(super) name: &'a str,
-    pub(super) seconds: u64,
-    /// The highest value that the timeout is known to have had.
-    highest: u64,
-    pub(super) refused: Option<Refusal>,
 }
 
 /// Policy, set members and header, compiled.
@@ -453,248 +377,4 @@ impl<'a> Judge<'a> {
         }
         doubts
     }
-}
-
-impl JudgedRule<'_> {
-    /// Whether it counts flows that another rule has claimed: a report counts all that match, and
-    /// so does a group.
-    pub(super) fn looks_on(&self) -> bool {
-        let looks_on =
-            self.rule.over.is_some() || self.following.is_some() || self.action == Action::Report;
-        looks_on && !self.rests()
-    }
-
-    /// It waits, and does not even count meanwhile.
-    pub(super) fn rests(&self) -> bool {
-        self.waiting
-            .as_ref()
-            .is_some_and(|waiting| !waiting.counts())
-    }
-
-    /// Whether a flow that it matches has matched for long enough.
-    pub(super) fn has_persisted(&self, flow: &Flow) -> bool {
-        // Without its set it keeps all that it might take.
-        self.blind || self.following.as_ref().is_none_or(|f| f.up(flow).persisted)
-    }
-
-    /// Whether a rule takes the flow, before groups are counted.
-    pub(super) fn matches(&self, record: &Record<'_>) -> Match {
-        let grade = Grade::needed(self.asks, &record.flow);
-        if self.blind {
-            // Nothing is known of its set, so nobody else may take what it might take.
-            let truth = self.compiled.eval(&record.flow, &record.extra, grade);
-            return if truth == Truth::False {
-                Match::No
-            } else {
-                Match::Yes
-            };
-        }
-        self.ask(&self.compiled, grade, record)
-    }
-
-    /// Whether a flow that it matches is meant.
-    pub(super) fn means(&self, record: &Record<'_>) -> Match {
-        match &self.narrowed {
-            None => Match::Yes,
-            Some(narrowed) => {
-                let grade = Grade::needed(self.asks, &record.flow);
-                self.ask(narrowed, grade, record)
-            }
-        }
-    }
-
-    fn ask(&self, compiled: &Compiled, grade: Grade, record: &Record<'_>) -> Match {
-        let eval = |grade| compiled.eval(&record.flow, &record.extra, grade);
-        match eval(grade) {
-            Truth::True => Match::Yes,
-            Truth::Unknown
-                if self.idle_for.is_some()
-                    && grade == Grade::Proven
-                    && eval(Grade::Presumed) == Truth::True =>
-            {
-                Match::Unproven
-            }
-            Truth::Unknown => Match::Doubtful,
-            Truth::False => Match::No,
-        }
-    }
-
-    /// Whether it takes what it matches from the rules after it.
-    pub(super) fn claims(&self) -> bool {
-        !self.rests() && self.action != Action::Report
-    }
-
-    /// What happens to a flow that a rule claims.
-    pub(super) fn fate(&self, facts: Facts, flow: &Flow) -> Fate {
-        self.fate_under(self.action, facts, flow)
-    }
-
-    /// The same where the rule does this.
-    pub(super) fn fate_under(&self, action: Action, facts: Facts, flow: &Flow) -> Fate {
-        if self.rule.only_claims {
-            return Fate::Already;
-        }
-        if let Some(left) = facts.kept {
-            return Fate::Left(left);
-        }
-        if facts.host && !self.rule.include_host {
-            return Fate::Left(Left::Host);
-        }
-        match action {
-            Action::Expire { grace } => {
-                let accepted = self.rule.accept_risk.is_some();
-                expire_fate(flow, grace.0, accepted || grace >= DEFAULT_GRACE)
-            }
-            Action::Delete => delete_fate(
-                flow,
-                self.rule.allow_assured,
-                self.rule.allow_half_closed || self.idle_for.is_some(),
-            ),
-            Action::Update(update) => update_fate(flow, update),
-            // A report claims nothing, so nobody asks.
-            Action::Report => Fate::Already,
-        }
-    }
-}
-
-/// Whether a rule's fields took a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Match {
-    Yes,
-    /// It would be, were the flow's idleness proven and not only presumed.
-    Unproven,
-    /// A field that the flow does not tell decides.
-    Doubtful,
-    No,
-}
-
-fn judged<'a>(
-    index: usize,
-    rule: &'a Rule,
-    policy: &Policy,
-    members: &[Members],
-    context: &Context<'_>,
-    options: &Options,
-) -> JudgedRule<'a> {
-    let waiting = options.schedule.waiting(index).cloned();
-    let rests = waiting.as_ref().is_some_and(|waiting| !waiting.counts());
-    let missing = |predicate| missing_set(predicate, &policy.sets, members);
-    let missing = missing(&rule.predicate).or_else(|| missing(&rule.narrowed));
-    let blind = missing.is_some();
-    // What holds a rule of the policy does not hold who asks for its flows by hand.
-    let held = (options.holds.iter())
-        .find(|(name, _)| *name == rule.name && !rule.by_hand)
-        .map(|(_, run)| Refusal::OnHold { run: run.clone() });
-    let broken = (options.schedule.broken(index))
-        .filter(|_| !rule.by_hand)
-        .map(|runs| Refusal::Broken { runs });
-    let now_ns = context.header.uptime_ns;
-    let following = rule.persisted.map(|Seconds(window)| Following {
-        window_ns: window.saturating_mul(1_000_000_000),
-        now_ns,
-        before: options.persisted.of(policy, rule, now_ns),
-    });
-    let idle_for = (rule.predicate.idle_for()).or_else(|| rule.narrowed.idle_for());
-    JudgedRule {
-        rule,
-        compiled: Compiled::new(&rule.predicate, context, rule.ignore_ct_timeout),
-        narrowed: (rule.narrowed != Predicate::default())
-            .then(|| Compiled::new(&rule.narrowed, context, rule.ignore_ct_timeout)),
-        action: match policy.mode {
-            RunMode::Act if waiting.is_none() && broken.is_none() => rule.action,
-            _ => Action::Report,
-        },
-        asks: match policy.mode {
-            RunMode::Act => rule.action,
-            RunMode::Report => Action::Report,
-        },
-        refused: (missing.or(held).or(broken)).filter(|_| !rests && !rule.only_claims),
-        waiting,
-        following,
-        blind,
-        idle_for,
-    }
-}
-
-/// The first set of a predicate that cannot be relied on: unreadable, or empty without leave.
-fn missing_set(predicate: &Predicate, sets: &[Set], members: &[Members]) -> Option<Refusal> {
-    let used = predicate
-        .tests
-        .iter()
-        .chain(&predicate.not)
-        .filter_map(|test| match test {
-            Test::Address(_, terms) => Some(terms),
-            _ => None,
-        })
-        .flatten()
-        .filter_map(|term| match term {
-            AddressTerm::Set(index) => Some(*index),
-            AddressTerm::Prefix(_) => None,
-        });
-    for index in used {
-        let set = sets[index].name.clone();
-        match members.get(index) {
-            Some(Members {
-                error: Some(error), ..
-            }) => {
-                return Some(Refusal::UnreadableSet {
-                    set,
-                    error: error.clone(),
-                });
-            }
-            Some(known) if !known.prefixes.is_empty() || sets[index].allow_empty => {}
-            _ => return Some(Refusal::EmptySet { set }),
-        }
-    }
-    None
-}
-
-fn existing<'a>(policy: &'a Policy, header: &Header, options: &Options) -> Vec<Existing<'a>> {
-    if policy.mode == RunMode::Report {
-        return Vec::new();
-    }
-    let steps = tunables(policy, header, options);
-    policy
-        .apply_to_existing
-        .iter()
-        .filter_map(|wish| {
-            let step = steps.iter().find(|step| step.name == wish.name)?;
-            // Only what is, or is about to be, in force may shorten anything.
-            match (&step.state, options.schedule.existing()) {
-                (TunableState::InSync | TunableState::Change, None)
-                | (TunableState::Change, Some(Waiting::NotDue { .. })) => {}
-                _ => return None,
-            }
-            let seconds = step.after?;
-            let refused =
-                (!wish.by_key && has_ct_timeout(header, &wish.name)).then_some(Refusal::CtTimeout);
-            Some(Existing {
-                name: &wish.name,
-                seconds,
-                highest: highest(header, &wish.name),
-                refused,
-            })
-        })
-        .collect()
-}
-
-/// The highest value that a timeout is known to have had: now, in this boot's history, or before
-/// anybody changed it.
-fn highest(header: &Header, name: &str) -> u64 {
-    let seen = header.history.timeouts.get(name).into_iter().flatten();
-    seen.map(|observation| u64::from(observation.value))
-        .chain(header.number(name))
-        .chain(crate::policy::timing::kernel_default(name))
-        .max()
-        .unwrap_or(0)
-}
-
-/// Whether `ct timeout` objects may exist for the protocol that a timeout governs.
-fn has_ct_timeout(header: &Header, name: &str) -> bool {
-    let Some(protocols) = &header.ct_timeout_protocols else {
-        return true;
-    };
-    protocols
-        .iter()
-        .any(|&protocol| tunable::governs(name, Protocol(protocol)))
 }

@@ -5,8 +5,11 @@
 
 mod budget;
 mod drift;
+mod existing;
 mod explain;
+mod following;
 mod judge;
+mod judged_rule;
 mod policy_drift;
 mod rail;
 mod sample;

@@ -3,7 +3,8 @@
 //! Nothing is allocated for a flow that no rule claims. A flow whose claim depends on the size of
 //! its group (`over`) waits as a chain of [`Selected`] until the dump has ended.
 
-use super::judge::{Judge, JudgedRule, Match, Verdict};
+use super::judge::{Judge, Verdict};
+use super::judged_rule::{JudgedRule, Match};
 use super::rail::Fate;
 use super::selected::{
     ASSURED_OPEN, CHAINED, IMPACT_SHIFT, NO_GROUP, Selected, impact_number, pack,

@@ -16,7 +16,7 @@ pub struct Selected {
     /// When it was dumped, milliseconds since the dump began.
     pub at_ms: u32,
     pub(super) group: u32,
-    /// Index of its rule, as in [`Verdict::rule`].
+    /// Index of its rule, as in [`Verdict::rule`](super::Verdict::rule).
     pub rule: u16,
     pub(super) fate: u8,
     pub(super) flags: u8,

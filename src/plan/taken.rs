@@ -1,7 +1,8 @@
 //! The flows that one rule would take, before budgets: what `list --rule` shows.
 
 use super::Refusal;
-use super::judge::{Judge, JudgedRule, Match};
+use super::judge::Judge;
+use super::judged_rule::{JudgedRule, Match};
 use super::rail::Fate;
 use crate::group::{GroupKey, Groups};
 use crate::matcher::Truth;

@@ -51,7 +51,7 @@ pub struct Tally {
     pub(super) act: Act,
     /// How many of the rules are the policy's; timeouts applied to existing entries follow.
     policy_rules: usize,
-    /// By rule index, as in [`Verdict::rule`].
+    /// By rule index, as in [`Verdict::rule`](super::Verdict::rule).
     pub rules: Vec<RuleTally>,
     /// Flows that each protect rule kept from a rule.
     pub protected: Vec<u64>,
