@@ -103,6 +103,11 @@ impl From<ResizeArg> for Resize {
 
 /// Applies and prints what was done.
 pub(super) fn run(common: &Common, args: &ApplyArgs) -> Result<Outcome, CliError> {
+    if let Some(path) = args.plan.as_deref().filter(|path| is_policy(path)) {
+        let path = path.display();
+        return Err(CliError::usage(format!("{path} is no saved plan"))
+            .hint(format!("a policy is applied by `--policy {path}`")));
+    }
     let (policy, members) = if args.due {
         policy::load_unwarned(&args.policy)?
     } else {
@@ -162,21 +167,19 @@ fn boot(
     apply(common, args, live, &state, header, policy, members)
 }
 
+/// A policy in the place of a saved plan, as `check` takes one.
+fn is_policy(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
 /// Reads a saved plan, but for what only a look at the kernel can tell.
 fn read_saved(path: &Path) -> Result<Saved, CliError> {
     let file = File::open(path).map_err(|error| {
         CliError::failed(format!("{} cannot be read", path.display())).because(error)
     })?;
     let mut saved: Saved = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-        let failed = CliError::failed(format!("{} is no saved plan", path.display()));
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            let path = path.display();
-            return failed.hint(format!("a policy is applied by `--policy {path}`"));
-        }
-        failed
+        CliError::failed(format!("{} is no saved plan", path.display()))
             .because(error)
             .hint("`conntidy plan --out FILE` writes one; `-o json` shows a plan without its flows")
     })?;
