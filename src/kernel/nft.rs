@@ -1,17 +1,19 @@
 //! nftables, asked through `nft` as a child process: its own decoder of set elements is the one
 //! that people check theirs against.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::module::{self, Presence};
-use super::nft_set::{self, ElementError};
+use super::nft_set::{self, ElementError, Listing};
 use crate::policy::{Members, NftSet};
 
 /// Where distributions put it; looked at before `$PATH`, so that no user's own comes first.
@@ -19,6 +21,12 @@ const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// How long it may take; a hundred thousand elements take about a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Elements that fit into one message of the kernel, which is one look, whatever their comments.
+const AT_ONCE: usize = 32;
+
+/// A set that never comes out the same is read so often.
+const MOST_READS: usize = 4;
 
 /// The longest answer that is read: a million elements with timeouts and comments.
 const MOST_BYTES: usize = 256 << 20;
@@ -93,16 +101,24 @@ pub fn members(set: &NftSet) -> Result<Members, NftError> {
         name,
     } = set;
     for kind in ["set", "map"] {
-        let answer = run(&nft, &["-j", "list", kind, family, table, name], PATIENCE)?;
-        if answer.status.success() {
-            let prefixes = nft_set::prefixes(&answer.out)?;
+        let list = || run(&nft, &["-j", "list", kind, family, table, name], PATIENCE);
+        let first = list()?;
+        if first.status.success() {
+            let prefixes = whole(nft_set::listing(&first.out)?, || {
+                let again = list()?;
+                if again.status.success() {
+                    Ok(nft_set::listing(&again.out)?)
+                } else {
+                    Err(again.failure())
+                }
+            })?;
             return Ok(Members {
                 prefixes,
                 error: None,
             });
         }
-        if !answer.is_missing() {
-            return Err(answer.failure());
+        if !first.is_missing() {
+            return Err(first.failure());
         }
     }
     let (family, table, name) = (family.clone(), table.clone(), name.clone());
@@ -116,6 +132,37 @@ pub fn members(set: &NftSet) -> Result<Members, NftError> {
         table,
         name,
     })
+}
+
+/// Everything that a set holds. The kernel tells it message by message and counts elements to know how
+/// far it was: where one before that goes meanwhile (its time is over), another is passed over, and
+/// where the hash table grows, some come twice and others not at all (`nf_tables_dump_set`, seen on Linux
+/// 6.18). So it is listed until a list brings nothing new; what only one of them had counts too.
+fn whole(
+    first: Listing,
+    mut again: impl FnMut() -> Result<Listing, NftError>,
+) -> Result<Vec<IpNet>, NftError> {
+    let mut seen = HashSet::with_capacity(first.prefixes.len());
+    let mut prefixes = Vec::with_capacity(first.prefixes.len());
+    let mut listing = first;
+    for reads in 1.. {
+        let (listed, known) = (listing.prefixes.len(), prefixes.len());
+        let mut alone = HashSet::new();
+        let comes_twice = !listing.prefixes.iter().all(|prefix| alone.insert(*prefix));
+        prefixes.extend(
+            listing
+                .prefixes
+                .into_iter()
+                .filter(|prefix| seen.insert(*prefix)),
+        );
+        let is_one_look = reads == 1 && (listed <= AT_ONCE || !listing.changes_by_itself);
+        let brought_nothing = reads > 1 && prefixes.len() == known;
+        if (!comes_twice && (is_one_look || brought_nothing)) || reads == MOST_READS {
+            break;
+        }
+        listing = again()?;
+    }
+    Ok(prefixes)
 }
 
 /// Where `nft` is.
@@ -241,10 +288,78 @@ fn take(pipe: &mut impl Read, into: &mut Vec<u8>) -> Result<bool, Stopped> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
     fn shell(script: &str, patience: Duration) -> Result<Answer, NftError> {
         run(Path::new("/bin/sh"), &["-c", script], patience)
+    }
+
+    /// What is known of a set, and how often it was listed, by what each list has.
+    fn read(lists: &[Vec<u32>], changes_by_itself: bool) -> (Vec<u32>, usize) {
+        let listing = |list: &Vec<u32>| {
+            let addresses = list
+                .iter()
+                .map(|n| IpNet::from(IpAddr::from(Ipv4Addr::from(*n))));
+            Listing {
+                prefixes: addresses.collect(),
+                changes_by_itself,
+            }
+        };
+        let mut rest = lists.iter().map(listing);
+        let first = rest.next().unwrap();
+        let prefixes = whole(first, || rest.next().ok_or(NftError::Late)).unwrap();
+        let number = |prefix: &IpNet| match prefix.addr() {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(_) => unreachable!("all are IPv4"),
+        };
+        let reads = lists.len() - rest.count();
+        (prefixes.iter().map(number).collect(), reads)
+    }
+
+    #[test]
+    fn a_set_is_listed_until_a_list_brings_nothing_new() {
+        let some: Vec<u32> = (0..100).collect();
+        let without = |gone: u32| {
+            some.iter()
+                .copied()
+                .filter(|n| *n != gone)
+                .collect::<Vec<_>>()
+        };
+        // Nothing goes by itself, or it is told in one look.
+        assert_eq!(read(std::slice::from_ref(&some), false), (some.clone(), 1));
+        assert_eq!(read(&[vec![1, 2]], true), (vec![1, 2], 1));
+        assert_eq!(read(&[some.clone(), some.clone()], true), (some.clone(), 2));
+        // One was passed over, in this list or in that.
+        let (members, reads) = read(&[without(7), some.clone(), some.clone()], true);
+        assert_eq!((members.len(), members[99], reads), (100, 7, 3));
+        assert_eq!(read(&[some.clone(), without(7)], true), (some.clone(), 2));
+        // The table grew: what comes twice stands for what does not come.
+        let grown = [without(7), vec![8]].concat();
+        let (members, reads) = read(&[grown, some.clone(), some.clone()], false);
+        assert_eq!((members.len(), reads), (100, 3));
+        // It never comes out the same.
+        let lists: Vec<_> = (0..9)
+            .map(|n| [some.clone(), vec![200 + n]].concat())
+            .collect();
+        assert_eq!(
+            read(&lists, true),
+            ([some, vec![200, 201, 202, 203]].concat(), 4)
+        );
+    }
+
+    #[test]
+    fn a_set_that_goes_while_it_is_read_is_not_known() {
+        let some: Vec<u32> = (0..100).collect();
+        let listing = Listing {
+            prefixes: some
+                .iter()
+                .map(|n| IpNet::from(IpAddr::from(Ipv4Addr::from(*n))))
+                .collect(),
+            changes_by_itself: true,
+        };
+        assert!(whole(listing, || Err(NftError::Late)).is_err());
     }
 
     #[test]

@@ -31,11 +31,20 @@ pub enum ElementError {
     Element(String),
 }
 
-/// The keys of the one set or map that is listed, in the order of the list.
+/// What one list tells of a set or map.
+#[derive(Debug, PartialEq)]
+pub(super) struct Listing {
+    /// Its keys, in the order of the list.
+    pub(super) prefixes: Vec<IpNet>,
+    /// Elements come or go without a change of the ruleset: they time out, or packets add them.
+    pub(super) changes_by_itself: bool,
+}
+
+/// The keys of the one set or map that is listed.
 ///
 /// # Errors
 /// Where one of them cannot be told as prefixes: a set that is half known is not known.
-pub(super) fn prefixes(json: &[u8]) -> Result<Vec<IpNet>, ElementError> {
+pub(super) fn listing(json: &[u8]) -> Result<Listing, ElementError> {
     let document: Document = serde_json::from_slice(json)?;
     let mut objects = document.nftables.into_iter();
     let listed = objects
@@ -46,7 +55,11 @@ pub(super) fn prefixes(json: &[u8]) -> Result<Vec<IpNet>, ElementError> {
     for element in listed.elements {
         element.append_to(&mut prefixes)?;
     }
-    Ok(prefixes)
+    let flags = listed.flags.to_string();
+    Ok(Listing {
+        prefixes,
+        changes_by_itself: flags.contains("timeout") || flags.contains("dynamic"),
+    })
 }
 
 /// Whether a list of tables has this one.
@@ -79,6 +92,9 @@ struct Table {
 struct Listed {
     #[serde(rename = "type")]
     key: Value,
+    /// A word, or several.
+    #[serde(default)]
+    flags: Value,
     #[serde(rename = "elem", default)]
     elements: Vec<Element>,
 }
@@ -229,9 +245,9 @@ mod tests {
     }
 
     fn read(kind: &str, key: &str, elements: &str) -> Result<Vec<String>, String> {
-        let prefixes = prefixes(listed(kind, key, elements).as_bytes());
-        let prefixes = prefixes.map_err(|error| error.to_string())?;
-        Ok(prefixes.iter().map(ToString::to_string).collect())
+        let listing = listing(listed(kind, key, elements).as_bytes());
+        let listing = listing.map_err(|error| error.to_string())?;
+        Ok(listing.prefixes.iter().map(ToString::to_string).collect())
     }
 
     const IPV4: &str = "\"ipv4_addr\"";
@@ -266,6 +282,23 @@ mod tests {
                 "fd00::/64"
             ]
         );
+    }
+
+    #[test]
+    fn the_flags_tell_whether_a_set_changes_by_itself() {
+        for (flags, changes) in [
+            ("", false),
+            (r#", "flags": ["interval"]"#, false),
+            (r#", "flags": "constant""#, false),
+            (r#", "flags": ["interval", "timeout"]"#, true),
+            (r#", "flags": "dynamic""#, true),
+        ] {
+            let json = format!(
+                r#"{{"nftables": [{{"set": {{"type": "ipv4_addr"{flags}, "elem": ["10.0.0.1"]}}}}]}}"#
+            );
+            let listing = listing(json.as_bytes()).unwrap();
+            assert_eq!(listing.changes_by_itself, changes, "{flags}");
+        }
     }
 
     #[test]
@@ -334,9 +367,9 @@ mod tests {
 
     #[test]
     fn another_answer_is_no_set() {
-        assert!(prefixes(b"{\"nftables\": []}").is_err());
-        assert!(prefixes(b"").is_err());
-        assert!(prefixes(b"[]").is_err());
+        assert!(listing(b"{\"nftables\": []}").is_err());
+        assert!(listing(b"").is_err());
+        assert!(listing(b"[]").is_err());
     }
 
     #[test]
