@@ -147,28 +147,42 @@ pub enum Command {
     Man(Deferred<ManArgs>),
 }
 
-/// Adds the way to name a policy where one was given as `check` takes it, by itself.
-pub(super) fn with_policy_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let mut cli = Cli::command();
-    cli.build();
-    let takes_policy = arguments.iter().skip(1).any(|argument| {
-        let command = cli.find_subcommand(argument);
-        command.is_some_and(|command| {
-            command
-                .get_arguments()
-                .any(|argument| argument.get_long() == Some("policy"))
-        })
-    });
-    let file = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(file)))
-            if takes_policy && Path::new(file).extension() == Some(OsStr::new("toml")) =>
-        {
-            file.clone()
-        }
+/// What other commands have, asked of one that has it otherwise.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("--by", "to count groups, use 'conntidy count --by'"),
+    ("--follow", "to see what happens, use 'conntidy events'"),
+    ("--json", "to print JSON, use '-o json'"),
+    ("--watch", "to look again, use '--every'"),
+];
+
+/// Adds the way out that the nearest word does not show: the way to name a policy where one was given
+/// as `check` takes it, by itself, and what another command calls so.
+pub(super) fn with_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => unknown.clone(),
         _ => return error,
     };
-    let tip = StyledStr::from(format!("to name a policy, use '--policy {file}'"));
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    let mut cli = Cli::command();
+    cli.build();
+    let command = (arguments.iter().skip(1)).find_map(|argument| cli.find_subcommand(argument));
+    let has = |long: &str| {
+        let mut all = command.iter().flat_map(|command| command.get_arguments());
+        all.any(|argument| argument.get_long() == Some(long))
+    };
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == unknown);
+    let tip = match elsewhere {
+        Some(("--watch", _)) if !has("every") => return error,
+        Some(("--json", _)) if !has("output") => return error,
+        Some((_, tip)) => (*tip).to_owned(),
+        None if has("policy") && Path::new(&unknown).extension() == Some(OsStr::new("toml")) => {
+            format!("to name a policy, use '--policy {unknown}'")
+        }
+        None => return error,
+    };
+    error.remove(ContextKind::SuggestedArg);
+    error.remove(ContextKind::Usage);
+    let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
+    error.insert(ContextKind::Suggested, tip);
     error
 }
 
@@ -187,6 +201,26 @@ mod tests {
         ] {
             let arguments = ["conntidy", "rehearse"].iter().chain(arguments);
             assert_eq!(Cli::try_parse_from(arguments).is_ok(), whether);
+        }
+    }
+
+    #[test]
+    fn what_another_command_has_is_told() {
+        for (line, tip) in [
+            ("list --by src", "conntidy count --by"),
+            ("list --json", "-o json"),
+            ("stats --watch", "--every"),
+            ("plan gw.toml", "--policy gw.toml"),
+        ] {
+            let words: Vec<OsString> = ["conntidy"]
+                .into_iter()
+                .chain(line.split(' '))
+                .map(Into::into)
+                .collect();
+            let error = Cli::try_parse_from(&words).unwrap_err();
+            let told = with_tip(error, &words).to_string();
+            assert!(told.contains(tip), "{told}");
+            assert_eq!(told.matches("tip:").count(), 1, "{told}");
         }
     }
 

@@ -46,7 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let cli = match args::Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&args::with_policy_tip(error, &arguments)),
+        Err(error) => return usage(&args::with_tip(error, &arguments)),
     };
     terminal::choose_color(cli.common.color);
     match commands::run(&cli) {
