@@ -7,13 +7,16 @@ use std::time::Duration;
 use super::sink::Undo;
 use super::{Running, source_of};
 use crate::flow::FlowKey;
+use crate::idle::note_lowered;
 use crate::kernel::sweep::Outgoing;
+use crate::kernel::sysctl::Tunables;
 use crate::kernel::{Change, Feeder, Sweep};
-use crate::observe::{Observe, Record};
+use crate::observe::{Header, Observe, Record};
 use crate::plan::{Judge, Selected};
 use crate::policy::Action;
 use crate::report::FromSaved;
 use crate::state::mark;
+use crate::tunable::{TUNABLES, is_timeout};
 
 /// The kernel compares no id when a timer is set, so a tuple taken anew since the dump would be
 /// shortened: what was seen longer ago than this is looked at again (POLICY 4.7).
@@ -144,6 +147,9 @@ impl Running<'_> {
     ) -> Result<(), String> {
         let wanted: HashMap<FlowKey, &Selected> =
             timers.iter().map(|flow| (flow.key, *flow)).collect();
+        let header = self.header_of_second_look(judge.header());
+        let members = judge.context().members;
+        let judge = &Judge::new(judge.policy(), members, &header, &self.apply.options);
         let mut feeder = sweep.feeder();
         let mut visit = |record: &Record<'_>| {
             let flow = &record.flow;
@@ -179,6 +185,26 @@ impl Running<'_> {
                 "timers could not all be set, since the table could not be read again: {error}"
             )),
         }
+    }
+}
+
+impl Running<'_> {
+    /// What entries are judged by that are looked at again: what was observed when the run began,
+    /// and that timeouts were lowered since, be it by the run itself.
+    fn header_of_second_look(&self, header: &Header) -> Header {
+        let mut header = header.clone();
+        let tunables = self.apply.live.tunables();
+        let at_ns = self.uptime_ns();
+        for timeout in TUNABLES.iter().filter(|one| is_timeout(one.name)) {
+            let now = tunables.read(timeout.name).ok();
+            let now = now.and_then(|text| text.trim().parse::<u32>().ok());
+            if let (Some(before), Some(now)) = (header.number(timeout.name), now)
+                && u64::from(now) < before
+            {
+                note_lowered(&mut header.history, timeout.name, at_ns, now);
+            }
+        }
+        header
     }
 }
 

@@ -6,10 +6,10 @@ use crate::flow::{
     Extra, Family, Flow, Present, Protocol, Status, TCP_FLAG_DATA_UNACKNOWLEDGED, Tuple,
     protocol::tcp,
 };
-use crate::history::{AgeDoubt, Clock};
+use crate::history::{AgeDoubt, Clock, History};
 use crate::observe::Header;
 use crate::policy::Seconds;
-use crate::tunable::governing;
+use crate::tunable::{Governing, governing};
 
 /// Slots of one class of protocols: a state each, or a combination of status bits.
 const CLASS: usize = 16;
@@ -278,6 +278,16 @@ const CAPS: [&str; 2] = [
     "nf_conntrack_tcp_timeout_max_retrans",
     "nf_conntrack_tcp_timeout_unacknowledged",
 ];
+
+/// Notes that a timeout was lowered after an observation, in the history that the observation is
+/// judged by: what a packet has refreshed since then has less left than the value observed, as if
+/// it had been idle.
+pub(crate) fn note_lowered(history: &mut History, name: &'static str, at_ns: u64, seconds: u32) {
+    if CAPS.contains(&name) {
+        history.record_timeout(name, at_ns, seconds);
+    }
+    history.record_retime(Governing::Sysctl(name), at_ns, seconds);
+}
 
 fn caps(header: &Header) -> Option<Box<[u64]>> {
     let mut values = Vec::new();

@@ -17,6 +17,7 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use evidence::note_lowered;
 pub use evidence::{Evidence, Window};
 
 use std::fmt;

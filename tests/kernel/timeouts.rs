@@ -24,6 +24,7 @@ crate::trials!(
     a_timeout_applied_to_existing_entries_hides_no_idleness,
     a_timer_that_the_sysctl_never_set_is_not_cut_to_it,
     what_became_established_meanwhile_is_not_shortened,
+    what_a_packet_refreshed_under_a_timeout_lowered_meanwhile_is_not_idle,
     a_read_only_proc_sys_is_a_status_and_rules_work,
 );
 
@@ -304,6 +305,55 @@ fn what_became_established_meanwhile_is_not_shortened() -> Result<(), Failed> {
         .count();
     assert!(cut <= 40, "{cut} of {} were cut: {report}", answered.len());
     assert!(cut < answered.len(), "all were cut: {report}");
+    Ok(())
+}
+
+fn what_a_packet_refreshed_under_a_timeout_lowered_meanwhile_is_not_idle() -> Result<(), Failed> {
+    const REQUESTS: &str = "nf_conntrack_udp_timeout";
+    let request = |port: u16| {
+        let one = flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+        lasting(one, 150)
+    };
+    write_tunable(REQUESTS, 300)?;
+    flows::create(&(1..80).map(request).collect::<Vec<Flow>>())?;
+    let gateway = Gateway::new()?;
+    gateway.write_policy(
+        r#"
+        [limits]
+        expire = "100%"
+        pace = "10/s"
+        [timeouts]
+        udp.unreplied = "60s"
+        [rules.old]
+        match = { protocol = "udp", idle-for = "100s" }
+        action = "expire"
+        grace = "10s"
+        accept-risk = "a test"
+        budget = { count = 1000 }
+        "#,
+    )?;
+    let run = gateway
+        .command(&[], &["apply", "-p", "policy.toml", "-o", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(read_tunable(REQUESTS)?, 60);
+    let waiting: Vec<FlowKey> = crate::gateway::remaining()?
+        .into_iter()
+        .filter(|(_, left)| *left > 10)
+        .map(|(key, _)| key)
+        .collect();
+    assert!(waiting.len() > 50, "the run was faster than its pace");
+    // As the kernel does for a packet.
+    let packets = waiting
+        .iter()
+        .map(|&key| Change::Retime { key, seconds: 60 });
+    flows::change(packets)?;
+    let report: serde_json::Value = serde_json::from_slice(&run.wait_with_output()?.stdout)?;
+    let left = crate::gateway::remaining()?;
+    let cut = waiting.iter().filter(|key| left[key] <= 10).count();
+    // What was on its way within five seconds of the dump cannot be called back.
+    assert!(cut <= 40, "{cut} of {} were cut: {report}", waiting.len());
     Ok(())
 }
 
