@@ -121,6 +121,10 @@ struct Round {
     /// Runs in a row in which it was refused or failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     failures: u32,
+    /// Those were as many as the breaker allows: kept until it is released, also while a policy is
+    /// applied that does not have the rule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    broken: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -168,8 +172,13 @@ impl Rounds {
 
     /// Takes in what an observation shows: fill, and whether connection tracking was loaded since.
     pub fn see(&mut self, policy: &Policy, header: &Header) {
-        self.rules
-            .retain(|name, _| policy.rules.iter().any(|rule| rule.name == *name));
+        self.rules.retain(|name, round| {
+            let is_there = policy.rules.iter().any(|rule| rule.name == *name);
+            if !is_there {
+                (round.last_ns, round.pressed) = (None, false);
+            }
+            is_there || round.broken
+        });
         for rule in &policy.rules {
             let Some(pressure) = rule.when else { continue };
             let pressed = is_pressed(pressure, Fill::of(header), self.is_pressed(rule));
@@ -212,6 +221,15 @@ impl Rounds {
         };
     }
 
+    /// Notes which rules of a policy the breaker holds by what came of them.
+    pub fn note_broken(&mut self, policy: &Policy) {
+        for rule in &policy.rules {
+            if let Some(round) = self.rules.get_mut(&rule.name) {
+                round.broken = round.failures >= policy.limits.breaker;
+            }
+        }
+    }
+
     /// Notes that timeouts were applied to entries that exist.
     pub fn applied_to_existing(&mut self, at_ns: u64) {
         self.existing_ns = Some(at_ns);
@@ -232,7 +250,10 @@ impl Rounds {
     /// Ends what the breaker began; whether a rule's runs had gone wrong.
     pub fn release(&mut self, rule: &str) -> bool {
         match self.rules.get_mut(rule) {
-            Some(round) => std::mem::take(&mut round.failures) > 0,
+            Some(round) => {
+                round.broken = false;
+                std::mem::take(&mut round.failures) > 0
+            }
             None => false,
         }
     }

@@ -35,6 +35,7 @@ impl Running<'_> {
             };
             self.rounds.ran(&plan.name, now_ns, came);
         }
+        self.rounds.note_broken(self.apply.policy);
         // Between two intervals only what was corrected is applied, not what the interval is for.
         let is_due = self.apply.options.schedule.existing().is_none();
         if is_due && judge.existing_names().next().is_some() {

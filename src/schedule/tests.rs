@@ -185,6 +185,31 @@ fn the_breaker_holds_a_rule_from_its_last_allowed_mistake_until_it_is_released()
 }
 
 #[test]
+fn what_the_breaker_holds_it_holds_also_past_runs_with_another_policy() {
+    let one = policy(&format!("{RULE}[limits]\nbreaker = 2"));
+    let other = policy(&RULE.replace("rules.a", "rules.b"));
+    let mut rounds = Rounds::default();
+    for at in [1, 2] {
+        rounds.ran("a", at, Came::Wrong);
+        rounds.note_broken(&one);
+    }
+    rounds.see(&other, &header(DAY, 0));
+    rounds.note_broken(&other);
+    rounds = rounds.of_other_boot();
+    rounds.see(&other, &header(DAY, 0));
+    rounds.see(&one, &header(DAY, 0));
+    let schedule = rounds.schedule(&one, &header(DAY, 0), When::Due);
+    assert_eq!((schedule.broken(0), schedule.waiting(0)), (Some(2), None));
+    assert!(rounds.release("a"));
+    rounds.see(&other, &header(DAY, 0));
+    assert_eq!(rounds, {
+        let mut fresh = Rounds::default();
+        fresh.see(&other, &header(DAY, 0));
+        fresh
+    });
+}
+
+#[test]
 fn rules_that_the_policy_has_no_more_are_forgotten() {
     let policy = policy(RULE);
     let mut rounds = Rounds::default();
