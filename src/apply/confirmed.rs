@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{ApplyError, Confirm, Running, milliseconds, source_of, tunable};
+use super::{ApplyError, Confirm, Running, Writes, milliseconds, source_of, tunable};
 use crate::kernel::sets;
 use crate::observe::{Header, Observe};
 use crate::plan::{self, Judge};
@@ -59,6 +59,7 @@ impl Running<'_> {
         let members = plan::members(apply.policy, &members, &now);
         apply.foresee_streamed(&mut now, &members);
         let judge = Judge::new(apply.policy, &members, &now, &apply.options);
-        self.act(judge, &now)
+        // Nobody was asked about what differs only now: the next run sees to it.
+        self.act(judge, &now, Writes::None)
     }
 }

@@ -159,7 +159,7 @@ impl Apply<'_> {
         } else if let Some(confirm) = self.confirm {
             running.act_once_confirmed(confirm, judge, &header);
         } else {
-            running.act(judge, &header)?;
+            running.act(judge, &header, Writes::All)?;
         }
         Ok(running.finish())
     }
@@ -219,6 +219,15 @@ struct Running<'a> {
     sent: Vec<Sent>,
 }
 
+/// Which tunables a run writes while its rules act.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    /// All that differ.
+    All,
+    /// None: they were written before, and confirmed.
+    None,
+}
+
 /// What a dump selected.
 struct Looked {
     tally: Tally,
@@ -245,15 +254,29 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn act(&mut self, mut judge: Judge<'_>, header: &Header) -> Result<(), ApplyError> {
+    fn act(
+        &mut self,
+        mut judge: Judge<'_>,
+        header: &Header,
+        writes: Writes,
+    ) -> Result<(), ApplyError> {
         let apply = self.apply;
         let undo: Undo = Arc::new(Mutex::new(apply.state.undo_writer(apply.run)?));
         let steps = plan::tunables(apply.policy, header, &apply.options);
-        let later = judge.existing_names().any(|name| {
-            steps
-                .iter()
-                .any(|step| step.name == name && step.state == TunableState::Change)
-        });
+        let changing: Vec<&str> = steps
+            .iter()
+            .filter(|step| step.state == TunableState::Change)
+            .map(|step| step.name.as_str())
+            .collect();
+        let later = match writes {
+            Writes::All => judge.existing_names().any(|name| changing.contains(&name)),
+            Writes::None => {
+                for name in changing {
+                    judge.refuse_existing(name);
+                }
+                false
+            }
+        };
         let act = if later { Act::Rules } else { Act::All };
         let looked = if judge.needs_dump(act) {
             self.look(&judge, act, &undo)?
@@ -277,10 +300,12 @@ impl Running<'_> {
         }
         self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
 
-        let began = Instant::now();
-        self.write_tunables(&mut judge);
-        self.tell_what_was_written();
-        self.report.timings.sysctl_ms = milliseconds(began);
+        if writes == Writes::All {
+            let began = Instant::now();
+            self.write_tunables(&mut judge);
+            self.tell_what_was_written();
+            self.report.timings.sysctl_ms = milliseconds(began);
+        }
 
         let began = Instant::now();
         if later {

@@ -23,6 +23,7 @@ crate::trials!(
     what_was_not_confirmed_is_not_written_without_asking,
     where_nothing_is_written_nothing_is_asked,
     a_value_that_somebody_else_wrote_meanwhile_is_left,
+    nothing_is_written_that_nobody_was_asked_about,
 );
 
 const KEY: &str = "nf_conntrack_icmp_timeout";
@@ -299,5 +300,28 @@ fn a_value_that_somebody_else_wrote_meanwhile_is_left() -> Result<(), Failed> {
     let report = ended(child)?.exits(4)?.document()?;
     assert_eq!(report["undone"][0]["sysctl_left"][KEY]["value"], "77");
     assert_eq!(read_tunable(KEY)?, 77);
+    Ok(())
+}
+
+fn nothing_is_written_that_nobody_was_asked_about() -> Result<(), Failed> {
+    const OTHER: &str = "nf_conntrack_generic_timeout";
+    let gateway = gateway()?;
+    write_tunable(OTHER, 600)?;
+    gateway.write_policy(&POLICY.replace(
+        "icmp = 11",
+        "icmp = 11\n    generic = 600\n    apply-to-existing = [\"generic\", \"icmp\"]",
+    ))?;
+    let run = waiting(&gateway, "60s")?;
+    // In order when the run began, and so not among what is to be confirmed.
+    write_tunable(OTHER, 700)?;
+    gateway.run(&["confirm"])?.exits(0)?;
+    let report = ended(run)?.exits(3)?.document()?;
+    assert_eq!((read_tunable(OTHER)?, read_tunable(KEY)?), (700, 11));
+    assert_eq!(report["sysctl"].as_array().map(Vec::len), Some(1));
+    let existing = report["plan"]["existing"].as_array().ok_or("none")?;
+    let refused = existing.iter().find(|one| one["name"] == OTHER);
+    let refused = refused.map(|one| &one["refused"]["kind"]);
+    assert_eq!(refused, Some(&"not-in-force".into()));
+    assert!(fixture::keys()?.is_empty());
     Ok(())
 }
