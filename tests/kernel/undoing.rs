@@ -35,6 +35,7 @@ crate::trials!(
     a_namespace_that_got_the_number_of_another_starts_anew,
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
     a_run_whose_record_is_damaged_is_passed_over_and_named,
+    the_last_run_is_the_last_one_also_where_the_clock_was_set_back,
 );
 
 const DELETE: &str = r#"
@@ -494,4 +495,34 @@ fn a_namespace_that_got_the_number_of_another_starts_anew() -> Result<(), Failed
     assert!(ran.err.contains("another network namespace"), "{}", ran.err);
     assert_eq!(ran.document()?["rules"][0]["done"], 1);
     Ok(())
+}
+
+fn the_last_run_is_the_last_one_also_where_the_clock_was_set_back() -> Result<(), Failed> {
+    let request = |port: u16| flow(Protocol::UDP, &format!("10.0.0.1:{port}"), "192.0.2.1:53");
+    let (first, second) = (lasting(request(1), 1000), lasting(request(2), 1000));
+    let gateway = Gateway::new()?;
+    let directory = gateway.state()?.directory().to_owned();
+    flows::create([&first])?;
+    let run = gateway.apply(DELETE)?.run;
+    // As if the clock had been ahead of itself in that run.
+    let late = run.replacen("20", "21", 1);
+    for parent in ["audit", "undo"] {
+        for file in fs::read_dir(directory.join(parent))? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or("no name")?.replace(&run, &late);
+            fs::rename(&path, path.with_file_name(name))?;
+        }
+    }
+    flows::create([&second])?;
+    let last = gateway.apply(DELETE)?.run;
+    let listed = gateway.run(&["undo", "--list"])?.exits(0)?;
+    let names: Vec<&str> = listed
+        .out
+        .lines()
+        .filter_map(|l| l.split(' ').next())
+        .collect();
+    assert_eq!(names, [&last, &late]);
+    gateway.run(&["undo"])?.exits(0)?;
+    fixture::same_keys(&fixture::keys()?, &[second.key()])
 }

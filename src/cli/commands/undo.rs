@@ -1,6 +1,7 @@
 //! `conntidy undo`: puts back what a run deleted.
 
 use crate::cli::terminal::say;
+use std::cmp::Reverse;
 use std::fmt::Arguments;
 use std::io::Write;
 
@@ -15,7 +16,7 @@ use crate::cli::render::{
     number::{counted, grouped},
 };
 use crate::cli::{CliError, Outcome, live, shown};
-use crate::kernel::Live;
+use crate::kernel::{Live, identity};
 use crate::plan::{Resize, TunableState};
 use crate::report::{Report, TunableOutcome, Undone};
 use crate::state::{RunName, State, StateError};
@@ -136,10 +137,7 @@ fn undo(common: &Common, live: &Live, state: &State, args: &UndoArgs) -> Result<
 }
 
 fn last(common: &Common, state: &State, sysctl: bool) -> Result<RunName, CliError> {
-    for run in state.runs()? {
-        let Some(report) = recorded(common, state, &run)? else {
-            continue;
-        };
+    for (run, report) in newest_first(common, state)? {
         let did = if sysctl {
             !report.sysctl.is_empty()
         } else {
@@ -159,6 +157,22 @@ fn last(common: &Common, state: &State, sysctl: bool) -> Result<RunName, CliErro
         .hint(format!("runs are kept in {}", state.directory().display())))
 }
 
+/// The recorded runs: those of this boot first. A wall clock that was set back since, as at boot on
+/// a machine whose clock has no battery, names later runs as if they were earlier.
+fn newest_first(common: &Common, state: &State) -> Result<Vec<(RunName, Report)>, CliError> {
+    let mut runs = Vec::new();
+    for run in state.runs()? {
+        if let Some(report) = recorded(common, state, &run)? {
+            runs.push((run, report));
+        }
+    }
+    let boot_id = identity::boot_id();
+    let began = |report: &Report| (report.plan.boot_id == boot_id).then_some(report.uptime_ns);
+    // Stable: what happened in other boots stays in the order of the names.
+    runs.sort_by_key(|(_, report)| Reverse(began(report)));
+    Ok(runs)
+}
+
 /// A run's record; `None` where a run at work has removed it meanwhile, to keep its limits, and
 /// where it is damaged, which is said: the other runs are none the worse for it.
 fn recorded(common: &Common, state: &State, run: &RunName) -> Result<Option<Report>, CliError> {
@@ -174,14 +188,8 @@ fn recorded(common: &Common, state: &State, run: &RunName) -> Result<Option<Repo
 }
 
 fn list(common: &Common, state: &State, output: Output) -> Result<Outcome, CliError> {
-    let mut runs: Vec<RunName> = Vec::new();
-    let mut reports: Vec<Report> = Vec::new();
-    for run in state.runs()? {
-        if let Some(report) = recorded(common, state, &run)? {
-            runs.push(run);
-            reports.push(report);
-        }
-    }
+    let (runs, reports): (Vec<RunName>, Vec<Report>) =
+        newest_first(common, state)?.into_iter().unzip();
     if runs.is_empty() {
         let directory = state.directory().display();
         note(common, format_args!("no runs recorded in {directory}"));
