@@ -194,9 +194,12 @@ impl Change<'_> {
                 });
             }
             may(&plan)?;
-            if first == First::Ask {
+            let plan = if first == First::Ask {
                 self.ask(&plan)?;
-            }
+                work.look_again(&live, may)?
+            } else {
+                plan
+            };
             let after = work.leave_to(&live.loading(), &plan, act)?;
             shown(show(&plan, Some(after)))?;
             Ok(Outcome::default())
@@ -279,6 +282,22 @@ impl ByHand<'_> {
         let judge = Judge::new(self.policy, &members, &header, &options);
         let told = Told::new(self.change.common, "reading the table", header.count);
         Ok(plan::save(live, &judge, &options, &|seen| told.tell(seen))?)
+    }
+
+    /// Looks once more at what nothing spares, since whoever was asked may have taken their time.
+    fn look_again(
+        &self,
+        live: &Live,
+        may: fn(&Plan) -> Result<(), CliError>,
+    ) -> Result<Plan, CliError> {
+        let plan = self.look(live)?.plan;
+        if plan.summary.refused > 0 {
+            return Err(CliError::refused(
+                "what was shown has changed since, and would be refused now; nothing was done",
+            ));
+        }
+        may(&plan)?;
+        Ok(plan)
     }
 
     /// Idleness is proven by what timeouts were; a rule of the policy may wait, and follow flows.

@@ -35,6 +35,7 @@ crate::trials!(
     a_rule_takes_by_hand_what_list_shows_of_it,
     another_namespace_is_worked_in,
     a_policy_that_is_named_is_read,
+    what_becomes_protected_while_somebody_is_asked_keeps_the_kernel_from_flushing,
 );
 
 fn tcp_flow(port: u16) -> Flow {
@@ -529,4 +530,18 @@ fn a_policy_that_is_named_is_read() -> Result<(), Failed> {
         assert!(ran.err.contains("there is no policy"), "{}", ran.err);
     }
     stays(&[&all[0], &all[1]])
+}
+
+fn what_becomes_protected_while_somebody_is_asked_keeps_the_kernel_from_flushing()
+-> Result<(), Failed> {
+    crate::needs!("script");
+    let (shown, protected) = (dns(1), tcp_flow(2));
+    let gateway = gateway(&[shown])?;
+    gateway.write_policy("[protect.web]\nmatch = { protocol = \"tcp\", dport = 443 }\n")?;
+    let (child, said) = asked(&gateway, "flush --all --kernel --policy policy.toml")?;
+    assert!(said.contains("Delete 1 flow? [y/N]"), "{said}");
+    flows::create([&protected])?;
+    let ran = answer(child, "y\n")?.exits(3)?;
+    assert!(ran.out.contains("nothing was done"), "{}", ran.out);
+    stays(&[&shown, &protected])
 }
