@@ -218,7 +218,7 @@ pub struct UndoReader {
 }
 
 impl UndoReader {
-    /// The next deleted entry; `None` at the end or at a torn last record.
+    /// The next deleted entry; `None` at the end, or where the last record is torn.
     ///
     /// # Errors
     /// Where it cannot be told which entries were deleted; what follows is not known then.
@@ -244,8 +244,7 @@ impl UndoReader {
         let offset = u64::from_le_bytes(offset.try_into().expect("eight of ten bytes"));
         let rule = u16::from_le_bytes(rule.try_into().expect("two of ten bytes"));
         let (message, at_ms) = match self.read_frame(offset) {
-            Ok(Some(at_ms)) => (Ok(self.buffer.as_slice()), at_ms),
-            Ok(None) => return Ok(None),
+            Ok(at_ms) => (Ok(self.buffer.as_slice()), at_ms),
             Err(error) => (Err(error), 0),
         };
         Ok(Some(Deleted {
@@ -255,30 +254,31 @@ impl UndoReader {
         }))
     }
 
-    /// Reads a message into the buffer; when it was dumped, or `None` where it is torn.
-    fn read_frame(&mut self, offset: u64) -> io::Result<Option<u32>> {
-        let Some(begin) = offset
+    /// Reads a message into the buffer; when it was dumped.
+    fn read_frame(&mut self, offset: u64) -> io::Result<u32> {
+        let damaged = |what: String| {
+            let what = format!("undo record at offset {offset} {what}");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        // It was written before what names it, so nothing but damage makes it end too soon.
+        let cut_off = || damaged("is cut off".to_owned());
+        let begin = offset
             .checked_add(FRAME as u64)
             .filter(|begin| *begin <= self.flows_end)
-        else {
-            return Ok(None);
-        };
+            .ok_or_else(cut_off)?;
         self.flows.seek(SeekFrom::Start(offset))?;
         let mut head = [0; FRAME];
         self.flows.read_exact(&mut head)?;
         let (length, at_ms, _) = head_fields(head);
         if length > LONGEST {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("undo record at offset {offset} claims {length} bytes"),
-            ));
+            return Err(damaged(format!("claims {length} bytes")));
         }
         if begin + length as u64 > self.flows_end {
-            return Ok(None);
+            return Err(cut_off());
         }
         self.buffer.resize(length, 0);
         self.flows.read_exact(&mut self.buffer)?;
-        Ok(Some(at_ms))
+        Ok(at_ms)
     }
 }
 

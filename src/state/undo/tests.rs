@@ -67,7 +67,7 @@ fn what_is_not_sent_is_forgotten_where_nothing_was() {
 }
 
 #[test]
-fn a_torn_end_hides_the_torn_record_alone() {
+fn a_torn_end_costs_the_torn_record_alone() {
     let (_root, state, run) = written();
     let path = state.undo_sent_path(&run);
     let whole = std::fs::read(&path).unwrap();
@@ -76,8 +76,13 @@ fn a_torn_end_hides_the_torn_record_alone() {
     let path = state.undo_flows_path(&run);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    // The torn frame is the streamed one, the first that was sent.
-    assert!(read(&state, &run).is_empty());
+    // The torn frame is the streamed one, the first that was sent; that it is lost is told.
+    let mut reader = state.undo_reader(&run).unwrap();
+    let torn = reader.next_deleted().unwrap().unwrap();
+    assert_eq!((torn.message.is_err(), torn.rule), (true, 7));
+    let second = reader.next_deleted().unwrap().unwrap();
+    assert_eq!(second.message.unwrap(), b"second");
+    assert!(reader.next_deleted().unwrap().is_none());
 }
 
 #[test]
