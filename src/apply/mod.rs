@@ -324,6 +324,9 @@ impl Running<'_> {
             self.report.plan = plan::build(&judge, &apply.options, &tally, dumped);
         }
         self.act_on_collected(&judge, &selected, &undo);
+        // Records of what was refused would push out those of runs that can be undone. Only room is
+        // lost where this fails.
+        let _ = (undo.lock().unwrap_or_else(PoisonError::into_inner)).forget_unsent();
         if has_settled && apply.when != When::ByHand {
             self.conclude(&judge, &mut tally);
         }

@@ -107,6 +107,13 @@ impl<'a> Judge<'a> {
         self.action(rule) == Action::Delete || by_hand
     }
 
+    /// Whether what a rule selects is kept: it can be undone, and nothing refuses the rule whatever
+    /// it selects.
+    pub(super) fn keeps(&self, rule: usize) -> bool {
+        let refused = |judged: &JudgedRule<'_>| judged.refused.is_some();
+        self.can_be_undone(rule) && !self.rules.get(rule).is_some_and(refused)
+    }
+
     /// Rules and timeouts applied to existing entries together.
     #[must_use]
     pub fn rule_count(&self) -> usize {

@@ -117,7 +117,7 @@ impl<'j, 'p, S: Sink> Scan<'j, 'p, S> {
         if self.streams[index] {
             self.sink.now(verdict.rule, record);
         } else {
-            let is_kept = self.judge.can_be_undone(index);
+            let is_kept = self.judge.keeps(index);
             let step = self.sink.later(is_kept, record);
             self.sink
                 .keep(self.selected(verdict, record, NO_GROUP, step));

@@ -36,6 +36,7 @@ crate::trials!(
     a_run_whose_record_is_removed_meanwhile_is_passed_over,
     a_run_whose_record_is_damaged_is_passed_over_and_named,
     the_last_run_is_the_last_one_also_where_the_clock_was_set_back,
+    what_a_refused_rule_would_have_deleted_is_not_kept,
 );
 
 const DELETE: &str = r#"
@@ -525,4 +526,35 @@ fn the_last_run_is_the_last_one_also_where_the_clock_was_set_back() -> Result<()
     assert_eq!(names, [&last, &late]);
     gateway.run(&["undo"])?.exits(0)?;
     fixture::same_keys(&fixture::keys()?, &[second.key()])
+}
+
+fn what_a_refused_rule_would_have_deleted_is_not_kept() -> Result<(), Failed> {
+    let acts = r#"
+        [rules.one]
+        match = { protocol = "udp", dport = 53, sport = 1 }
+        action = "delete"
+        order = 1
+        budget = { count = 1 }
+    "#;
+    let narrow = DELETE.replace("1000", "4");
+    let gateway = Gateway::new()?;
+    let kept = |run: &str| -> Result<u64, Failed> {
+        let undo = gateway.state()?.directory().join("undo");
+        Ok(fs::metadata(undo.join(format!("{run}.flows")))?.len())
+    };
+    flows::create(&varied())?;
+    let refused = gateway.apply(&narrow)?;
+    assert!(refused.has_refusals());
+    // It would push out what other runs deleted.
+    assert_eq!(kept(&refused.run)?, 0);
+    let all = gateway.apply(DELETE)?;
+    assert!(kept(&all.run)? > 0);
+    gateway.undo(&all.run)?;
+    flows::create([&flow(Protocol::UDP, "10.0.0.1:1", "192.0.2.1:53")])?;
+    // On hold from now on, beside a rule that acts.
+    let both = gateway.apply(&format!("{DELETE}{acts}"))?;
+    assert_eq!(result(&both, "one").done, 1);
+    assert!(kept(&both.run)? * 2 < kept(&all.run)?);
+    assert_eq!(gateway.undo(&both.run)?.created, 1);
+    Ok(())
 }
