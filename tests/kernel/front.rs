@@ -77,8 +77,7 @@ fn still(text: &str) -> String {
         .map(|line| {
             let line = line.replace("v1.4.7", "v1.4.9").replace("v1.4.8", "v1.4.9");
             let words = line.split(' ').map(|word| {
-                let moves = ["600", "599", "598", "597"];
-                let is_time = word.len() == 4 && moves.iter().any(|start| word.starts_with(start));
+                let is_time = matches!(word.parse(), Ok(5000..=6000));
                 match word.split_once("<timeout>") {
                     _ if is_time || word.starts_with("delta-time=") => "T".to_owned(),
                     Some((before, _)) => {
