@@ -34,9 +34,10 @@ impl Ending {
 
     /// Asks for it.
     pub(super) fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
-        // Nobody reads it, so it is full where many have asked: then it is told already.
-        let _ = (&self.tell).write(&[0]);
+        // Nobody reads what is written, so a second time would in the end wait for ever.
+        if !self.asked.swap(true, Ordering::Relaxed) {
+            let _ = (&self.tell).write(&[0]);
+        }
     }
 
     /// Whether it was asked for.
@@ -59,5 +60,21 @@ impl Ending {
 impl AsFd for Ending {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.told.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_may_ask_for_the_end_and_none_waits_for_another() {
+        let ending = Ending::catch().unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            (0..10_000).for_each(|_| ending.ask());
+            let _ = done.send(ending.is_asked());
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }
